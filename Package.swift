@@ -1,0 +1,63 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target is built the same way. Exclusivity is checked by the debug and sanitizer
+/// builds; the release build drops the run-time check because it showed on the request path.
+let house: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+]
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: house)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: house)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: house)
+}
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "tierd",
+    products: [
+        .executable(name: "tierd", targets: ["tierd"]),
+        .executable(name: "tierctl", targets: ["tierctl"]),
+        .executable(name: "tiersim", targets: ["tiersim"]),
+        .library(name: "TierEngine", targets: ["Primitives", "RESPWire", "TieredStore", "RESPFront", "Simulator"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .target(name: "CSystem"),
+
+        module("Primitives", ["CSystem"]),
+        module("IOUring", ["CLiburing", "CSystem", "Primitives"]),
+        module("RESPWire", ["Primitives"]),
+        module("TieredStore", ["Primitives", "CLZ4"]),
+        module("RESPFront", ["RESPWire", "TieredStore", "Primitives"]),
+        module("TierServer", ["RESPFront", "RESPWire", "TieredStore", "IOUring", "Primitives", "CSystem"]),
+        module("Simulator", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),
+
+        program("tierd", ["TierServer"]),
+        program("tierctl", ["RESPWire", "TieredStore", "Primitives", "CSystem", argumentParser]),
+        program("tiersim", ["Simulator", argumentParser]),
+
+        tests("PrimitivesTests", ["Primitives"]),
+        tests("IOUringTests", ["IOUring", "Primitives", "CSystem"]),
+        tests("RESPWireTests", ["RESPWire", "Primitives"]),
+        tests("TieredStoreTests", ["TieredStore", "Primitives"]),
+        tests("RESPFrontTests", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),
+        tests("TierServerTests", ["TierServer", "RESPFront", "RESPWire", "TieredStore", "Primitives", "CSystem"]),
+        tests("SimulatorTests", ["Simulator"]),
+    ]
+)

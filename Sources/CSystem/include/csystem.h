@@ -1,0 +1,63 @@
+// What Swift cannot import or express: CPU hints, CRC32C instructions, accept/epoll-free Linux calls.
+// Static inline where a call would cost more than the work. No policy here.
+#ifndef CSYSTEM_H
+#define CSYSTEM_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <stdint.h>
+#include <stddef.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <time.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <errno.h>
+
+static inline void csystem_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
+
+static inline void csystem_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+static inline uint64_t csystem_monotonic_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/// Microseconds of CLOCK_REALTIME.
+static inline uint64_t csystem_realtime_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000ull + (uint64_t)t.tv_nsec / 1000ull;
+}
+
+/// Pins the calling thread to one core; 0 or errno.
+static inline int csystem_pin_to_core(int core) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(core, &set);
+    return sched_setaffinity(0, sizeof(set), &set) == 0 ? 0 : errno;
+}
+
+/// Number of cores this process may run on.
+static inline int csystem_available_cores(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+    return CPU_COUNT(&set);
+}
+
+static const int csystem_o_direct = O_DIRECT;
+
+/// CRC32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to start). Finalised form.
+uint32_t csystem_crc32c(uint32_t crc, const void *bytes, size_t length);
+
+#endif
