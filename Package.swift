@@ -43,7 +43,7 @@ let package = Package(
         module("Primitives", ["CSystem"]),
         module("IOUring", ["CLiburing", "CSystem", "Primitives"]),
         module("RESPWire", ["Primitives"]),
-        module("TieredStore", ["Primitives", "CLZ4"]),
+        module("TieredStore", ["Primitives", "CLZ4", "CSystem"]),
         module("RESPFront", ["RESPWire", "TieredStore", "Primitives"]),
         module("TierServer", ["RESPFront", "RESPWire", "TieredStore", "IOUring", "Primitives", "CSystem"]),
         module("Simulator", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),

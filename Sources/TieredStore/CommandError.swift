@@ -1,0 +1,26 @@
+/// What can go wrong in a command, by meaning; each front puts it into its own words.
+public enum CommandError: Error, Equatable, Sendable {
+    /// The key holds a value of another type.
+    case wrongType
+    /// Bytes that should have been a 64-bit integer.
+    case notAnInteger
+    /// Bytes that should have been a floating-point number.
+    case notAFloat
+    case incrementOverflows
+    /// A float operation gave NaN or infinity.
+    case notFinite
+    case syntax
+    case noSuchKey
+    case outOfRange
+    case stringTooLong
+    /// An expiry that is not positive or overflows; the command's name belongs into the message.
+    case invalidExpiry
+    /// RAM and SSD are full, or the keys alone fill RAM, and the policy forbids eviction.
+    case outOfMemory
+    /// The value's record on the SSD fails its checksum or cannot be read.
+    case unreadable
+    /// The value's record has to be read before the command can run; never reaches a client.
+    case notStaged
+    /// A message in the front's own words, complete with its error code.
+    case message(String)
+}

@@ -1,0 +1,16 @@
+import Primitives
+
+/// Deleting keys whose time is over, without anyone asking for them.
+extension StoreWorker {
+    /// Visits up to `buckets` buckets of tables that have keys with an expiry.
+    func expireCycle(buckets: Int) {
+        guard activeExpiry else { return }
+        sweep(&expiryHand, buckets: buckets, wanted: Table.volatileBit) { slot, table, _ in
+            if let expiry = self.entry(slot).expiry, expiry <= self.now {
+                self.remove(slot, table)
+                self.counters.expiredKeys += 1
+            }
+            return true
+        }
+    }
+}

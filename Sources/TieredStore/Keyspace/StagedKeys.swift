@@ -1,0 +1,487 @@
+import Glibc
+import Primitives
+
+/// What a write does to a key's expiry.
+public enum ExpiryChange: Sendable {
+    case keep, none
+    /// Unix milliseconds.
+    case at(Int64)
+}
+
+/// The keys of one running command: the only door from handlers to values.
+///
+/// The dispatcher adds the keys, locks their stripes and makes sure that values the command needs
+/// are in RAM or staged; then it calls the handler. Everything lent (keys, values) lives until
+/// `end()`. Records which keys were changed; publishing that is the dispatcher's.
+public final class StagedKeys {
+    struct Key {
+        var view: ByteView
+        var hash: UInt64
+        var database: Int
+        var stripe: Int
+        var slot: UnsafeMutablePointer<UInt64>?
+        /// `worker.structure` when the slot was looked up; another value means look again.
+        var seen: UInt32
+        var isLooked: Bool
+        var isChanged: Bool
+    }
+
+    unowned(unsafe) var worker: StoreWorker!
+    private var keys: UnsafeMutablePointer<Key>
+    public private(set) var count = 0
+    private var capacity = 64
+    private var lockedStripes: [Int] = []
+    private var lockedOne = -1
+    /// Changes made since start, for INFO.
+    public var changes: UInt64 = 0
+    /// A read by this command makes values hotter and may promote them (CLIENT NO-TOUCH, DUMP: no).
+    public var touches = true
+    /// Values read by this command may stay in RAM.
+    var promotes = true
+
+    init() { keys = .allocate(capacity: 64) }
+
+    deinit { keys.deallocate() }
+
+    // MARK: For the dispatcher
+
+    /// Adds a key of a logical database.
+    @inline(__always)
+    public func add(_ key: ByteView, hash: UInt64, database: Int) {
+        if count == capacity { grow() }
+        (keys + count).initialize(to: Key(
+            view: key, hash: hash, database: database, stripe: worker.store.stripe(of: hash),
+            slot: nil, seen: 0, isLooked: false, isChanged: false))
+        count += 1
+    }
+
+    private func grow() {
+        let larger = UnsafeMutablePointer<Key>.allocate(capacity: capacity * 2)
+        larger.moveInitialize(from: keys, count: count)
+        keys.deallocate()
+        keys = larger
+        capacity *= 2
+    }
+
+    /// Locks the stripes of all keys, in ascending order.
+    @inline(__always)
+    public func lock() {
+        guard worker.threaded, count > 0 else { return }
+        if count == 1 {
+            lockedOne = keys[0].stripe
+            worker.store.lock(lockedOne)
+            return
+        }
+        lockMany()
+    }
+
+    private func lockMany() {
+        lockedStripes.removeAll(keepingCapacity: true)
+        for i in 0..<count { lockedStripes.append(keys[i].stripe) }
+        lockedStripes.sort()
+        var last = -1, distinct = 0
+        for stripe in lockedStripes where stripe != last {
+            lockedStripes[distinct] = stripe
+            distinct += 1
+            last = stripe
+        }
+        lockedStripes.removeLast(lockedStripes.count - distinct)
+        for stripe in lockedStripes { worker.store.lock(stripe) }
+    }
+
+    /// Unlocks and forgets the keys.
+    @inline(__always)
+    public func end() {
+        if worker.threaded {
+            if lockedOne >= 0 {
+                worker.store.unlock(lockedOne)
+                lockedOne = -1
+            } else if !lockedStripes.isEmpty {
+                for stripe in lockedStripes.reversed() { worker.store.unlock(stripe) }
+                lockedStripes.removeAll(keepingCapacity: true)
+            }
+        }
+        count = 0
+    }
+
+    /// Whether the value of key `i` can be used now; wants its record if not.
+    /// Returns the record's address when a read was asked for or joined on behalf of `token`.
+    public enum Readiness { case usable, staged(Address), reading(Address) }
+
+    public func stage(_ i: Int, token: UInt32) -> Readiness {
+        guard let slot = slot(i), slot.pointee & Table.residentBit == 0 else { return .usable }
+        let address = worker.entry(slot).address
+        return worker.stage(address, hash: keys[i].hash, token: token) ? .staged(address) : .reading(address)
+    }
+
+    /// Whether key `i` can be used without a read.
+    @inline(__always)
+    public func isUsable(_ i: Int) -> Bool {
+        guard let slot = slot(i), slot.pointee & Table.residentBit == 0 else { return true }
+        guard let record = worker.staging.records[worker.entry(slot).address] else { return false }
+        return record.state != .reading
+    }
+
+    public func isChanged(_ i: Int) -> Bool { keys[i].isChanged }
+
+    // MARK: Looking
+
+    public func key(_ i: Int) -> ByteView { keys[i].view }
+    public func database(_ i: Int) -> Int { keys[i].database }
+
+    @inline(__always)
+    func table(_ i: Int) -> UnsafeMutablePointer<Table> {
+        worker.store.table(keys[i].stripe, keys[i].database)
+    }
+
+    @inline(__always)
+    func slot(_ i: Int) -> UnsafeMutablePointer<UInt64>? {
+        precondition(i < count, "key index out of range")
+        let key = keys + i
+        if key.pointee.isLooked, key.pointee.seen == worker.structure { return key.pointee.slot }
+        let slot = worker.find(key.pointee.hash, key.pointee.view, table(i))
+        key.pointee.slot = slot
+        key.pointee.seen = worker.structure
+        key.pointee.isLooked = true
+        return slot
+    }
+
+    @inline(__always)
+    func entry(_ i: Int) -> Entry? {
+        guard let slot = slot(i) else { return nil }
+        return worker.entry(slot)
+    }
+
+    public func exists(_ i: Int) -> Bool { slot(i) != nil }
+
+    public func type(_ i: Int) -> ValueType? { entry(i)?.type }
+
+    /// A value's bytes for reading, or nil if the key is absent. Counts as an access; a value
+    /// that came from the SSD is promoted when there is room.
+    @inline(__always)
+    public func string(_ i: Int) throws(CommandError) -> ByteView? {
+        guard let slot = slot(i) else {
+            worker.counters.keyspaceMisses += 1
+            return nil
+        }
+        let entry = worker.entry(slot)
+        guard entry.flags & 15 == UInt32(ValueType.string.rawValue) else { throw .wrongType }
+        worker.counters.keyspaceHits += 1
+        if entry.isResident {
+            worker.counters.ramHits += 1
+            if touches { worker.touch(entry) }
+            return ByteView(entry.value, entry.valueCount)
+        }
+        let value = try stagedValue(entry)
+        if touches && promotes { worker.promote(slot, table(i), keys[i].stripe, value) }
+        return value
+    }
+
+    private func stagedValue(_ entry: Entry) throws(CommandError) -> ByteView {
+        guard let record = worker.staging.records[entry.address], record.state != .reading
+        else { throw .notStaged }
+        guard record.state == .ready, let value = record.value else {
+            worker.counters.checksumErrors += 1
+            throw .unreadable
+        }
+        return ByteView(value, record.valueCount)
+    }
+
+    /// Length of a string value, without reading it; nil if the key is absent.
+    public func stringCount(_ i: Int) throws(CommandError) -> Int? {
+        guard let entry = entry(i) else {
+            worker.counters.keyspaceMisses += 1
+            return nil
+        }
+        guard entry.type == .string else { throw .wrongType }
+        worker.counters.keyspaceHits += 1
+        return entry.valueCount
+    }
+
+    /// Counts a lookup that only asked whether the key is there (EXISTS, TYPE, TTL).
+    public func countLookup(_ i: Int) {
+        if exists(i) { worker.counters.keyspaceHits += 1 } else { worker.counters.keyspaceMisses += 1 }
+    }
+
+    // MARK: Writing
+
+    @inline(__always)
+    private func changed(_ i: Int) {
+        keys[i].isChanged = true
+        changes += 1
+    }
+
+    /// Sets a string, whatever the key held before.
+    public func setString(_ i: Int, _ value: ByteView, expiry: ExpiryChange = .none) {
+        changed(i)
+        guard let slot = slot(i) else {
+            var until: Int64?
+            if case .at(let time) = expiry { until = time }
+            return create(i, value, expiry: until)
+        }
+        let old = worker.entry(slot)
+        let until: Int64? =
+            switch expiry {
+            case .keep: old.expiry
+            case .none: nil
+            case .at(let time): time
+            }
+        if overwriteInPlace(old, value, expires: until != nil) {
+            if let until { old.at.storeBytes(of: until, toByteOffset: 20, as: Int64.self) }
+            worker.touchWritten(old)
+            return
+        }
+        rebuild(i, slot, value, capacity: value.count, expiry: until)
+    }
+
+    /// Overwrites a resident flat string whose cell fits the new value as well as the old.
+    @inline(__always)
+    private func overwriteInPlace(_ old: Entry, _ value: ByteView, expires: Bool) -> Bool {
+        let flags = old.flags
+        guard flags & (Entry.resident | Entry.external) == Entry.resident,
+            flags & 15 == UInt32(ValueType.string.rawValue), old.has(Entry.hasExpiry) == expires,
+            value.count <= Entry.externalThreshold
+        else { return false }
+        let classes = worker.slabs.classes
+        let start = old.valueOffset
+        if value.count != old.valueCount {
+            let size = start + value.count
+            guard size <= classes.largest, worker.store.arena.contains(old.at),
+                classes.sizes[classes.index(for: size)] == worker.capacity(old)
+            else { return false }
+            old.valueCount = value.count
+        }
+        worker.forgetRecord(old)
+        old.set(Entry.raw, false)
+        (old.at + start).copyMemory(from: value.base, byteCount: value.count)
+        return true
+    }
+
+    private func create(_ i: Int, _ value: ByteView, expiry: Int64?) {
+        let key = keys[i]
+        let entry = worker.build(
+            key: key.view, stripe: key.stripe, type: .string, valueCount: value.count,
+            capacity: value.count, expiry: expiry)
+        entry.value.copyMemory(from: value.base, byteCount: value.count)
+        worker.admit(entry, ghost: nil)
+        let slot = worker.insert(entry, key.hash, table(i))
+        keys[i].slot = slot
+        keys[i].seen = worker.structure
+        keys[i].isLooked = true
+    }
+
+    /// Replaces the entry by one with another value, room or expiry.
+    private func rebuild(
+        _ i: Int, _ slot: UnsafeMutablePointer<UInt64>, _ value: ByteView, capacity: Int, expiry: Int64?
+    ) {
+        let old = worker.entry(slot)
+        let entry = worker.build(
+            key: keys[i].view, stripe: keys[i].stripe, type: .string, valueCount: value.count,
+            capacity: capacity, expiry: expiry)
+        entry.value.copyMemory(from: value.base, byteCount: value.count)
+        worker.admit(entry, ghost: old.isResident ? nil : old.epoch)
+        worker.replace(slot, with: entry, table(i))
+        worker.dispose(old)
+        keys[i].seen = worker.structure
+    }
+
+    /// A string's bytes for changing in place, `count` long or as long as they are if longer;
+    /// new bytes are zero. Creates the key if absent. The expiry stays.
+    public func editString(_ i: Int, count: Int) throws(CommandError) -> UnsafeMutableRawBufferPointer {
+        changed(i)
+        guard let slot = slot(i) else {
+            createZeroed(i, count: count)
+            let entry = worker.entry(self.slot(i)!)
+            return UnsafeMutableRawBufferPointer(start: entry.value, count: count)
+        }
+        let entry = worker.entry(slot)
+        guard entry.type == .string else { throw .wrongType }
+        let old = entry.valueCount
+        if !entry.isResident {
+            grow(i, slot, try stagedValue(entry), to: max(count, old))
+        } else if count > old, !extendInPlace(entry, to: count) {
+            grow(i, slot, ByteView(entry.value, old), to: count)
+        } else {
+            worker.forgetRecord(entry)
+        }
+        let edited = worker.entry(self.slot(i)!)
+        edited.set(Entry.raw, true)
+        worker.touchWritten(edited)
+        return UnsafeMutableRawBufferPointer(start: edited.value, count: edited.valueCount)
+    }
+
+    private func createZeroed(_ i: Int, count: Int) {
+        let key = keys[i]
+        let entry = worker.build(
+            key: key.view, stripe: key.stripe, type: .string, valueCount: count, capacity: count, expiry: nil)
+        memset(entry.value, 0, count)
+        entry.set(Entry.raw, true)
+        worker.admit(entry, ghost: nil)
+        _ = worker.insert(entry, key.hash, table(i))
+    }
+
+    private func extendInPlace(_ entry: Entry, to count: Int) -> Bool {
+        let old = entry.valueCount
+        if entry.isExternal {
+            guard count <= entry.externalCapacity, worker.store.extents.charge(from: old, to: count)
+            else { return false }
+        } else {
+            guard count <= Entry.externalThreshold, worker.store.arena.contains(entry.at),
+                entry.valueOffset + count <= worker.capacity(entry)
+            else { return false }
+        }
+        memset(entry.value + old, 0, count - old)
+        entry.valueCount = count
+        worker.forgetRecord(entry)
+        return true
+    }
+
+    /// Moves a string to a larger place, doubling the addresses of large ones (Redis does so up to
+    /// 1 MiB); RAM is only used up to what is written.
+    private func grow(_ i: Int, _ slot: UnsafeMutablePointer<UInt64>, _ value: ByteView, to count: Int) {
+        let old = worker.entry(slot)
+        let entry = worker.build(
+            key: keys[i].view, stripe: keys[i].stripe, type: .string, valueCount: count,
+            capacity: count < 1 << 20 ? count * 2 : count + (1 << 20), expiry: old.expiry)
+        entry.value.copyMemory(from: value.base, byteCount: value.count)
+        memset(entry.value + value.count, 0, count - value.count)
+        worker.admit(entry, ghost: old.isResident ? nil : old.epoch)
+        worker.replace(slot, with: entry, table(i))
+        worker.dispose(old)
+        keys[i].seen = worker.structure
+    }
+
+    /// Deletes a key; false if it was absent.
+    @discardableResult
+    public func delete(_ i: Int) -> Bool {
+        guard let slot = slot(i) else { return false }
+        worker.remove(slot, table(i))
+        changed(i)
+        return true
+    }
+
+    // MARK: Expiry
+
+    /// Unix milliseconds, or nil for a key without one or no key.
+    public func expiry(_ i: Int) -> Int64? { entry(i)?.expiry }
+
+    /// Sets or removes the expiry of a key; false if the key is absent. Never reads the value:
+    /// a demoted key's record keeps its old expiry, the entry's counts.
+    @discardableResult
+    public func setExpiry(_ i: Int, _ time: Int64?) -> Bool {
+        guard let slot = slot(i) else { return false }
+        let entry = worker.entry(slot)
+        changed(i)
+        if let time, entry.has(Entry.hasExpiry) {
+            entry.at.storeBytes(of: time, toByteOffset: 20, as: Int64.self)
+            return true
+        }
+        if time == nil, !entry.has(Entry.hasExpiry) { return true }
+        let key = entry.key
+        let tail = entry.size - entry.valueOffset
+        let prefix = Entry.prefix(keyCount: key.count, expires: time != nil)
+        guard let cell = worker.allocate(prefix + tail, stripe: keys[i].stripe) else {
+            fatalError("tierd: out of reserved address space")
+        }
+        let fresh = Entry(cell)
+        fresh.initialise(type: entry.type, key: key, expiry: time)
+        fresh.flags = entry.flags & ~Entry.hasExpiry | (time == nil ? 0 : Entry.hasExpiry)
+        fresh.accessClock = entry.accessClock
+        fresh.valueCount = entry.valueCount
+        fresh.address = entry.address
+        (fresh.at + fresh.valueOffset).copyMemory(from: entry.at + entry.valueOffset, byteCount: tail)
+        let size = entry.size
+        worker.replace(slot, with: fresh, table(i))
+        worker.free(entry.at, size)
+        return true
+    }
+
+    // MARK: Whole values
+
+    /// Gives the value and expiry of key `from` to key `to`, replacing what that held. The value
+    /// of `from` must be usable.
+    public func copy(_ from: Int, to: Int) throws(CommandError) {
+        guard let source = entry(from) else { throw .noSuchKey }
+        let value = source.isResident
+            ? ByteView(source.value, source.valueCount) : try stagedValue(source)
+        let expiry = source.expiry
+        let raw = source.has(Entry.raw)
+        delete(to)
+        changed(to)
+        create(to, value, expiry: expiry)
+        if raw { entry(to)?.set(Entry.raw, true) }
+    }
+
+    // MARK: What is known of a key without its value
+
+    public func idleSeconds(_ i: Int) -> Int? {
+        entry(i).map { AccessClock.idleSeconds($0, now: worker.accessSeconds) }
+    }
+
+    public func accessFrequency(_ i: Int) -> Int? {
+        entry(i).map { Int(AccessClock.frequency($0, now: worker.now)) }
+    }
+
+    public func setIdleSeconds(_ i: Int, _ seconds: Int) {
+        entry(i)?.accessClock = (worker.accessSeconds &- UInt32(truncatingIfNeeded: seconds)) & 0xff_ffff
+    }
+
+    /// Marks a key as used (TOUCH).
+    public func touch(_ i: Int) { if let entry = entry(i) { worker.touch(entry) } }
+
+    /// The value was changed in place since it was set (OBJECT ENCODING: raw).
+    public func isRaw(_ i: Int) -> Bool { entry(i)?.has(Entry.raw) ?? false }
+
+    /// Says that key `i` now counts as set, not edited (INCR stores an integer).
+    public func clearRaw(_ i: Int) { entry(i)?.set(Entry.raw, false) }
+
+    /// RAM the key takes: cell, index slot and what is outside the cell.
+    public func memoryUsage(_ i: Int) -> Int? {
+        guard let entry = entry(i) else { return nil }
+        let outside = entry.isResident && entry.isExternal ? Extents.pages(entry.valueCount) : 0
+        return worker.capacity(entry) + 10 + outside
+    }
+
+    // MARK: Residency
+
+    public enum Residency: String, Sendable {
+        case residentDirty = "resident-dirty"
+        case residentClean = "resident-clean"
+        case demoted, absent
+    }
+
+    public func residency(_ i: Int) -> Residency {
+        guard let entry = entry(i) else { return .absent }
+        if !entry.isResident { return .demoted }
+        return entry.address.isNone || entry.has(Entry.writing) ? .residentDirty : .residentClean
+    }
+
+    /// Demotes key `i` now: a clean value at once, a dirty one as soon as its record is written.
+    /// `busy`: no buffer or segment is free; try again when a write has ended.
+    public enum DemoteOutcome: Sendable { case demoted, started, absent, busy, notTierable }
+
+    public func demote(_ i: Int) -> DemoteOutcome {
+        guard let slot = slot(i) else { return .absent }
+        let entry = worker.entry(slot)
+        if !entry.isResident { return .demoted }
+        if !worker.isTierable(entry) { return .notTierable }
+        entry.frequency = 0
+        if entry.has(Entry.writing) { return .started }
+        if !entry.address.isNone {
+            worker.drop(slot, table(i))
+            worker.counters.cleanDemotions += 1
+            return .demoted
+        }
+        let tables = worker.store.physicalDatabase(keys[i].database)
+        return worker.write(slot, table(i), tables) ? .started : .busy
+    }
+
+    /// Promotes key `i`, whose value must be staged; false if it is absent or there is no RAM.
+    public func promote(_ i: Int) throws(CommandError) -> Bool {
+        guard let slot = slot(i) else { return false }
+        let entry = worker.entry(slot)
+        if entry.isResident { return true }
+        let value = try stagedValue(entry)
+        return worker.promote(slot, table(i), keys[i].stripe, value, reserve: StoreWorker.admitted)
+    }
+}

@@ -1,0 +1,211 @@
+import Glibc
+import Primitives
+
+/// A buffer being filled with records for one open segment, and what to do when it has arrived.
+final class WriteBatch {
+    let memory: UnsafeMutableRawPointer
+    let capacity: Int
+    /// Taken for one record that no pooled buffer holds; freed afterwards.
+    let isOversized: Bool
+    let segment: Int
+    let version: UInt32
+    /// Offset of the batch in its segment.
+    let start: Int
+    var fill = 0
+    /// Offset of each record in the batch, and the address its survivor had, if it is one.
+    var records: [(offset: Int, previous: Address)] = []
+
+    init(
+        memory: UnsafeMutableRawPointer, capacity: Int, isOversized: Bool, segment: Int, version: UInt32,
+        start: Int
+    ) {
+        self.memory = memory
+        self.capacity = capacity
+        self.isOversized = isOversized
+        self.segment = segment
+        self.version = version
+        self.start = start
+    }
+}
+
+/// One worker's append position for one kind of records: the open segment and the open batch.
+/// Demotion and compaction have one each, so that what lives long is not mixed with what is new.
+final class LogStream {
+    let kind: SegmentLog.Stream
+    var segment: Int?
+    /// Where the next batch starts in the segment.
+    var position = 0
+    var batch: WriteBatch?
+
+    init(kind: SegmentLog.Stream) { self.kind = kind }
+}
+
+extension StoreWorker {
+    /// Room for a record of up to `bound` bytes: its batch and offset in it, or nil while there is
+    /// no buffer or no segment. A record that fits into a block is not placed across two.
+    func place(_ bound: Int, in stream: LogStream) -> (batch: WriteBatch, offset: Int)? {
+        precondition(bound <= recordLimit, "record larger than a segment")
+        if let batch = stream.batch {
+            let offset = StoreWorker.placement(batch.fill, bound)
+            if offset + bound <= batch.capacity { return (batch, offset) }
+            submit(stream)
+        }
+        guard let batch = openBatch(bound, in: stream) else { return nil }
+        return (batch, StoreWorker.placement(batch.fill, bound))
+    }
+
+    /// Largest record a segment can hold.
+    var recordLimit: Int { store.log.segmentSize - SegmentHeader.size }
+
+    private static func placement(_ fill: Int, _ bound: Int) -> Int {
+        let offset = (fill + 7) & ~7
+        let inBlock = offset & 4095
+        return bound <= 4096 && inBlock + bound > 4096 ? offset - inBlock + 4096 : offset
+    }
+
+    private func openBatch(_ bound: Int, in stream: LogStream) -> WriteBatch? {
+        let needed = (bound + 4095) & ~4095
+        if let segment = stream.segment, stream.position + needed > store.log.segmentSize {
+            store.log.seal(segment, used: stream.position)
+            stream.segment = nil
+        }
+        let oversized = needed + SegmentHeader.size > buffers.writeSize
+        guard oversized || buffers.freeWrites > 0 else { return nil }
+        if stream.segment == nil {
+            guard let segment = store.log.open(for: stream.kind) else { return nil }
+            stream.segment = segment
+            stream.position = 0
+            prepare(segment)
+        }
+        let segment = stream.segment!
+        let room = store.log.segmentSize - stream.position
+        let capacity = min(room, max(needed + SegmentHeader.size, buffers.writeSize))
+        let memory: UnsafeMutableRawPointer
+        if oversized {
+            guard let extent = store.extents.allocate(
+                capacity, charging: capacity, reserve: StoreWorker.admitted)
+            else { return nil }
+            memory = extent
+        } else {
+            memory = buffers.leaseWrite()!
+        }
+        let batch = WriteBatch(
+            memory: memory, capacity: capacity, isOversized: oversized, segment: segment,
+            version: store.log.version(segment), start: stream.position)
+        if stream.position == 0 {
+            SegmentHeader.encode(
+                to: memory, segment: segment, version: batch.version, stream: stream.kind)
+            batch.fill = SegmentHeader.size
+        }
+        store.log.writeStarted(segment)
+        stream.batch = batch
+        return batch
+    }
+
+    /// Asks for the segment's blocks in the file the first time it is used.
+    private func prepare(_ segment: Int) {
+        if store.log.prepare(segment) { return }
+        request(
+            .allocate, offset: store.log.position(segment, 0), length: store.log.segmentSize,
+            memory: nil, .allocate(segment: segment))
+    }
+
+    /// Notes a record written at `offset` of `batch`; zero bytes end the blocks it left open.
+    func noteRecord(_ batch: WriteBatch, offset: Int, byteCount: Int, previous: Address = .none) -> Address {
+        if offset > batch.fill {
+            memset(batch.memory + batch.fill, 0, offset - batch.fill)
+        }
+        batch.records.append((offset, previous))
+        batch.fill = offset + byteCount
+        return Address(
+            segment: batch.segment, version: batch.version, offset: batch.start + offset,
+            byteCount: byteCount)
+    }
+
+    /// Sends the stream's batch to the disk, padded to whole blocks.
+    func submit(_ stream: LogStream) {
+        guard let batch = stream.batch else { return }
+        stream.batch = nil
+        let length = (batch.fill + 4095) & ~4095
+        memset(batch.memory + batch.fill, 0, length - batch.fill)
+        stream.position += length
+        counters.bytesWritten += UInt64(length)
+        request(
+            .write, offset: store.log.position(batch.segment, batch.start), length: length,
+            memory: batch.memory, stream.kind == .demotion ? .demote(batch) : .relocate(batch))
+    }
+
+    /// Gives the batch's buffer and its hold on the segment back.
+    func finish(_ batch: WriteBatch) {
+        if batch.isOversized {
+            store.extents.free(batch.memory, bytes: batch.capacity, charged: batch.capacity)
+        } else {
+            buffers.returnWrite(batch.memory)
+        }
+        store.log.writeEnded(batch.segment)
+    }
+
+    /// The stream's segment cannot be written: it is closed, the next batch opens another.
+    func abandonSegment(_ segment: Int) {
+        for stream in [demotionStream, compactionStream] where stream.segment == segment {
+            if stream.batch != nil { continue }
+            store.log.seal(segment, used: stream.position)
+            stream.segment = nil
+        }
+    }
+
+    // MARK: Requests
+
+    func request(
+        _ kind: DiskRequest.Kind, offset: Int, length: Int, memory: UnsafeMutableRawPointer?,
+        _ operation: DiskOperation
+    ) {
+        let token: UInt32
+        if let free = freeOperations.popLast() {
+            token = free
+            operations[Int(token)] = operation
+        } else {
+            token = UInt32(operations.count)
+            operations.append(operation)
+        }
+        requests.append(DiskRequest(
+            kind: kind, offset: offset, length: length, memory: memory,
+            isRegistered: memory.map { buffers.contains($0) } ?? false, token: token))
+    }
+
+    /// The next thing to ask of the disk, or nil.
+    public func takeRequest() -> DiskRequest? { requests.popFirst() }
+
+    /// The disk answered: bytes done, or minus errno. A short transfer is an error (EIO).
+    public func complete(_ token: UInt32, result: Int) {
+        guard let operation = operations[Int(token)] else { return }
+        operations[Int(token)] = nil
+        freeOperations.append(token)
+        switch operation {
+        case .read(let read): completeRead(read, result: result)
+        case .demote(let batch): completeDemotion(batch, result: result)
+        case .relocate(let batch): completeRelocation(batch, result: result)
+        case .compactionRead(let length): completeCompactionRead(length, result: result)
+        case .allocate(let segment): completeAllocation(segment, result: result)
+        }
+    }
+
+    private func completeAllocation(_ segment: Int, result: Int) {
+        guard result < 0, -result != Int(EOPNOTSUPP) else { return }
+        store.log.unprepare(segment)
+        counters.writeErrors += 1
+        if -result == Int(ENOSPC) || -result == Int(EDQUOT) { store.log.isOutOfSpace = true }
+    }
+
+    /// Disk requests on their way.
+    public var requestsInFlight: Int { operations.count - freeOperations.count }
+}
+
+/// What a completion is for.
+enum DiskOperation {
+    case read(ReadOperation)
+    case demote(WriteBatch)
+    case relocate(WriteBatch)
+    case compactionRead(length: Int)
+    case allocate(segment: Int)
+}

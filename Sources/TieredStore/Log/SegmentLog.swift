@@ -1,0 +1,207 @@
+import Primitives
+import Synchronization
+
+/// The tier file as segments: which are free, open, sealed, and how much of each is alive.
+///
+/// Shape:  superblock and segment table in the first `headerSize` bytes (see `Superblock`), then
+///         segments of `segmentSize`, each beginning with a 4 KiB header block.
+/// Shared by all workers. Live bytes are atomic; states are guarded by the lock, which is last in
+/// the lock order.
+public final class SegmentLog: @unchecked Sendable {
+    public enum State: UInt8, Sendable { case free, open, sealed, compacting, retired }
+    public enum Stream: UInt8, Sendable { case demotion, compaction }
+
+    struct Segment: ~Copyable {
+        let liveBytes = Atomic<Int>(0)
+        /// Writes on their way: the segment must not be reused before they end.
+        let pendingWrites = Atomic<Int>(0)
+        var state = State.free
+        var version: UInt32 = 0
+        /// Bytes appended, header included.
+        var used = 0
+        var prepared = false
+    }
+
+    public let segmentSize: Int
+    public let segmentCount: Int
+    public let headerSize: Int
+    private let segments: UnsafeMutablePointer<Segment>
+    private let lock = SpinLock()
+    private var free: [Int] = []
+    private let nextSequence = Atomic<UInt64>(1)
+    private let freeCountWord: Atomic<Int>
+    private let usedHighWater = Atomic<Int>(0)
+    /// Segments kept back so that compaction can always move its survivors.
+    let reserve: Int
+    /// The disk refused to give more room; counted as full until something is freed.
+    private let noSpace = Atomic<Bool>(false)
+
+    init(options: StoreOptions) {
+        segmentSize = options.segmentSize
+        segmentCount = min(options.tierCapacity / options.segmentSize, Address.segmentLimit - 1)
+        headerSize = Superblock.size(segments: segmentCount)
+        segments = .allocate(capacity: max(1, segmentCount))
+        for i in 0..<segmentCount { (segments + i).initialize(to: Segment()) }
+        free = Array((0..<segmentCount).reversed())
+        freeCountWord = Atomic(segmentCount)
+        reserve = min(max(1, segmentCount / 4), options.workers + 1)
+    }
+
+    public var freeCount: Int { freeCountWord.load(ordering: .relaxed) }
+    /// Bytes of the file that have been in use.
+    public var fileBytes: Int { headerSize + usedHighWater.load(ordering: .relaxed) * segmentSize }
+    public var usedBytes: Int { (segmentCount - freeCount) * segmentSize }
+    public var capacityBytes: Int { segmentCount * segmentSize }
+
+    public var liveBytes: Int {
+        (0..<segmentCount).reduce(0) { $0 + segments[$1].liveBytes.load(ordering: .relaxed) }
+    }
+
+    func sequence() -> UInt64 { nextSequence.add(1, ordering: .relaxed).oldValue }
+
+    func position(_ segment: Int, _ offset: Int) -> Int { headerSize + segment * segmentSize + offset }
+
+    func version(_ segment: Int) -> UInt32 { segments[segment].version }
+
+    func liveBytes(_ segment: Int) -> Int { segments[segment].liveBytes.load(ordering: .relaxed) }
+
+    /// Opens a free segment, or returns nil: demotion must leave the reserve to compaction.
+    func open(for stream: Stream) -> Int? {
+        lock.lock()
+        defer { lock.unlock() }
+        if stream == .demotion, free.count <= reserve { return nil }
+        guard let segment = takeFree() else { return nil }
+        freeCountWord.subtract(1, ordering: .relaxed)
+        segments[segment].state = .open
+        segments[segment].version &+= 1
+        segments[segment].used = 0
+        if segment >= usedHighWater.load(ordering: .relaxed) {
+            usedHighWater.store(segment + 1, ordering: .relaxed)
+        }
+        return segment
+    }
+
+    /// The next free segment; when the disk is full, one that already has its blocks.
+    private func takeFree() -> Int? {
+        guard noSpace.load(ordering: .relaxed) else { return free.popLast() }
+        guard let at = free.lastIndex(where: { segments[$0].prepared }) else { return nil }
+        return free.remove(at: at)
+    }
+
+    /// Whether the file has had blocks allocated for the segment before; marks it so.
+    func prepare(_ segment: Int) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        defer { segments[segment].prepared = true }
+        return segments[segment].prepared
+    }
+
+    /// The disk refused to give more blocks: only segments that have theirs are opened until
+    /// something is freed.
+    var isOutOfSpace: Bool {
+        get { noSpace.load(ordering: .relaxed) }
+        set { noSpace.store(newValue, ordering: .relaxed) }
+    }
+
+    func unprepare(_ segment: Int) {
+        lock.lock()
+        segments[segment].prepared = false
+        lock.unlock()
+    }
+
+    func seal(_ segment: Int, used: Int) {
+        lock.lock()
+        segments[segment].state = .sealed
+        segments[segment].used = used
+        lock.unlock()
+        freeIfEmpty(segment)
+    }
+
+    func add(_ address: Address) {
+        segments[address.segment].liveBytes.add(address.footprint, ordering: .relaxed)
+    }
+
+    /// One record less is alive. Only counters move; the disk is not touched.
+    func forget(_ address: Address) { subtract(address.segment, address.footprint) }
+
+    func subtract(_ segment: Int, _ bytes: Int) {
+        let left = segments[segment].liveBytes.subtract(bytes, ordering: .acquiringAndReleasing).newValue
+        if left == 0 { freeIfEmpty(segment) }
+    }
+
+    func writeStarted(_ segment: Int) { segments[segment].pendingWrites.add(1, ordering: .relaxed) }
+
+    func writeEnded(_ segment: Int) {
+        let left = segments[segment].pendingWrites.subtract(1, ordering: .acquiringAndReleasing).newValue
+        if left == 0 { freeIfEmpty(segment) }
+    }
+
+    /// Frees a segment nothing alive and nothing on its way is left in.
+    func freeIfEmpty(_ segment: Int) {
+        lock.lock()
+        defer { lock.unlock() }
+        guard segments[segment].state == .sealed,
+            segments[segment].liveBytes.load(ordering: .acquiring) == 0,
+            segments[segment].pendingWrites.load(ordering: .acquiring) == 0
+        else { return }
+        segments[segment].state = .free
+        segments[segment].used = 0
+        free.append(segment)
+        freeCountWord.add(1, ordering: .relaxed)
+        noSpace.store(false, ordering: .relaxed)
+    }
+
+    /// Takes a segment the disk fails on out of use once nothing in it is alive.
+    func returnUnwritten(_ segment: Int) {
+        lock.lock()
+        segments[segment].state = .sealed
+        lock.unlock()
+        freeIfEmpty(segment)
+    }
+
+    /// Claims the sealed segment with the lowest share of live bytes, if that is below `limit`.
+    func claimVictim(below limit: Double) -> Int? {
+        lock.lock()
+        defer { lock.unlock() }
+        var best = -1, bestLive = Int(Double(segmentSize) * limit)
+        for i in 0..<usedHighWater.load(ordering: .relaxed) where segments[i].state == .sealed {
+            let live = segments[i].liveBytes.load(ordering: .relaxed)
+            if live < bestLive, segments[i].pendingWrites.load(ordering: .relaxed) == 0 {
+                best = i
+                bestLive = live
+            }
+        }
+        guard best >= 0 else { return nil }
+        segments[best].state = .compacting
+        return best
+    }
+
+    /// Whether `claimVictim` would find one now, or one is being emptied.
+    func hasVictim(below limit: Double) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        let most = Int(Double(segmentSize) * limit)
+        return (0..<usedHighWater.load(ordering: .relaxed)).contains {
+            segments[$0].state == .compacting
+                || segments[$0].state == .sealed
+                    && segments[$0].liveBytes.load(ordering: .relaxed) < most
+        }
+    }
+
+    /// Compaction has read the whole victim; it is free as soon as its survivors have arrived.
+    func releaseVictim(_ segment: Int) {
+        lock.lock()
+        segments[segment].state = .sealed
+        lock.unlock()
+        freeIfEmpty(segment)
+    }
+
+    /// State, version, bytes appended and bytes alive of every segment, for the segment table.
+    public func describe(_ segment: Int) -> (state: State, version: UInt32, used: Int, live: Int) {
+        lock.lock()
+        defer { lock.unlock() }
+        let s = segments + segment
+        return (s.pointee.state, s.pointee.version, s.pointee.used,
+            s.pointee.liveBytes.load(ordering: .relaxed))
+    }
+}

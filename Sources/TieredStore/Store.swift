@@ -1,0 +1,125 @@
+import Primitives
+import Synchronization
+
+/// The tiered keyspace: what all workers share.
+///
+/// What goes in: keys and values through a worker's `StagedKeys`, and completions of disk
+/// requests. What comes out: `DiskRequest`s and tokens of sessions that can go on. It does no I/O,
+/// reads no clock and owns no thread; whoever moves the requests is the server or the simulator.
+///
+/// Life of a key: `StagedKeys.setString` puts an entry into a slab and its offset into a slot of
+/// its stripe's table. `Demotion` writes its value to the `SegmentLog` when RAM runs short and
+/// later replaces the entry by one without the value. `Staging` reads it back when a command
+/// needs it, `Promotion` decides whether it stays. `Compaction` moves its record; `delete` and
+/// overwriting only decrement the segment's live bytes.
+public final class Store: @unchecked Sendable {
+    public let options: StoreOptions
+    public let ledger: Ledger
+    public let hash: Hash64
+    public let log: SegmentLog
+    let arena: PageArena
+    let extents: Extents
+    let classes: SizeClasses
+    let threaded: Bool
+    let stripes: UnsafeMutablePointer<Stripe>
+    let stripeShift: UInt64
+    /// Logical database number → the set of tables it is kept in; SWAPDB exchanges two.
+    /// Changed only while the world is stopped.
+    private(set) var databaseMap: [Int]
+    public private(set) var workers: [StoreWorker] = []
+    /// Changed by CONFIG SET while the world is stopped.
+    public var policy = EvictionPolicy.noEviction
+
+    /// Reserves address space and builds one worker for each event loop; nil when the kernel
+    /// refuses the addresses.
+    public init?(_ options: StoreOptions) {
+        self.options = options
+        ledger = Ledger(limit: options.memoryLimit)
+        hash = Hash64(seed: options.hashSeed)
+        threaded = options.workers > 1
+        // Slabs in the first fifth, extents in the rest: a slot can point into either.
+        guard let space = AddressSpace(byteCount: options.addressSpace * 5),
+            let arena = PageArena(space, options: options, ledger: ledger)
+        else { return nil }
+        self.arena = arena
+        extents = Extents(space, from: options.addressSpace, ledger: ledger)
+        classes = SizeClasses(pageSize: options.pageSize)
+        log = SegmentLog(options: options)
+        stripes = .allocate(capacity: options.stripes)
+        for i in 0..<options.stripes {
+            (stripes + i).initialize(to: Stripe(databases: options.databases))
+        }
+        stripeShift = UInt64(64 - options.stripes.trailingZeroBitCount)
+        databaseMap = Array(0..<options.databases)
+        workers = (0..<options.workers).map { StoreWorker(store: self, index: $0) }
+    }
+
+    @inline(__always) func stripe(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> stripeShift) }
+
+    @inline(__always)
+    func table(_ stripe: Int, _ database: Int) -> UnsafeMutablePointer<Table> {
+        stripes[stripe].tables + databaseMap[database]
+    }
+
+    @inline(__always) func lock(_ stripe: Int) { if threaded { stripes[stripe].lock.lock() } }
+    @inline(__always) func unlock(_ stripe: Int) { if threaded { stripes[stripe].lock.unlock() } }
+
+    // MARK: Whole keyspace; the caller has stopped the world
+
+    public func keyCount(database: Int) -> Int {
+        (0..<options.stripes).reduce(0) { $0 + Int(table($1, database).pointee.count) }
+    }
+
+    public func volatileCount(database: Int) -> Int {
+        (0..<options.stripes).reduce(0) { $0 + Int(table($1, database).pointee.volatileCount) }
+    }
+
+    /// SWAPDB: what was in `a` is in `b`, and the other way round.
+    public func swapDatabases(_ a: Int, _ b: Int) { databaseMap.swapAt(a, b) }
+
+    /// The number of the tables a logical database is kept in: what records carry.
+    func physicalDatabase(_ database: Int) -> Int { databaseMap[database] }
+
+    /// Sum of all workers' counters.
+    public var counters: Counters {
+        var sum = Counters()
+        for worker in workers { sum.add(worker.counters) }
+        return sum
+    }
+
+    public func resetCounters() { for worker in workers { worker.counters = Counters() } }
+
+    /// Keys whose value is in RAM, and keys whose value is on the SSD alone.
+    public var residentItems: Int { workers.reduce(0) { $0 + $1.residentDelta } }
+    public var demotedItems: Int {
+        (0..<options.databases).reduce(0) { $0 + keyCount(database: $1) } - residentItems
+    }
+
+    /// Bytes in cells that are in use, and in all cells held.
+    public var slabUsage: (live: Int, held: Int) {
+        workers.reduce((0, 0)) { sum, worker in
+            let usage = worker.slabs.usage
+            return (sum.0 + usage.live, sum.1 + usage.held)
+        }
+    }
+}
+
+/// What happens to writes when RAM and SSD are both full (Redis 7.0 `maxmemory-policy`).
+public enum EvictionPolicy: String, Sendable, CaseIterable {
+    case noEviction = "noeviction"
+    case allKeysLRU = "allkeys-lru"
+    case allKeysLFU = "allkeys-lfu"
+    case allKeysRandom = "allkeys-random"
+    case volatileLRU = "volatile-lru"
+    case volatileLFU = "volatile-lfu"
+    case volatileRandom = "volatile-random"
+    case volatileTTL = "volatile-ttl"
+
+    public var countsFrequency: Bool { self == .allKeysLFU || self == .volatileLFU }
+    var volatileOnly: Bool {
+        switch self {
+        case .volatileLRU, .volatileLFU, .volatileRandom, .volatileTTL: true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,47 @@
+/// What a store is built with. Sizes in bytes.
+public struct StoreOptions: Sendable {
+    /// Number of databases SELECT can choose from.
+    public var databases = 16
+    /// Event loops that will work on the store, 1…64. With one, no lock is taken.
+    public var workers = 1
+    /// Locks' worth of keys: a power of two, 16…1024.
+    public var stripes = 1024
+    /// RAM for index, keys, values and staging together; the server derives it from maxmemory.
+    public var memoryLimit = 1 << 30
+    /// Addresses to reserve for entries; bounds what `memoryLimit` can ever be raised to.
+    public var addressSpace = 64 << 30
+    /// Unit in which slabs take RAM: a power of two, 16 KiB…64 KiB.
+    public var pageSize = 64 << 10
+    /// Unit of append and reclaim on the SSD: a power of two of at most 64 MiB.
+    public var segmentSize = 64 << 20
+    /// Size the tier file may grow to; rounded down to whole segments.
+    public var tierCapacity = 4 << 30
+    /// Values longer than this stay in RAM.
+    public var tierMaxValue = 64 << 20
+    /// Size of one append to the log, and how many a worker may have in flight.
+    public var writeBufferSize = 256 << 10
+    public var writeBuffers = 8
+    /// 4 KiB buffers for cold reads in flight, a worker.
+    public var readBuffers = 192
+    /// Key of the index hash.
+    public var hashSeed: UInt64 = 0x7469_6572_6421
+    /// Seed of everything random in the store.
+    public var seed: UInt64 = 1
+
+    public init() {}
+
+    /// The small sizes under which every limit is met within seconds (DESIGN.md, section 10).
+    public static var tiny: StoreOptions {
+        var options = StoreOptions()
+        options.stripes = 16
+        options.memoryLimit = 1 << 20
+        options.addressSpace = 1 << 30
+        options.pageSize = 16 << 10
+        options.segmentSize = 64 << 10
+        options.tierCapacity = 64 << 20
+        options.writeBufferSize = 16 << 10
+        options.writeBuffers = 2
+        options.readBuffers = 2
+        return options
+    }
+}

@@ -1,0 +1,257 @@
+import CSystem
+import Glibc
+import Primitives
+
+/// One event loop's hands on the store: its slabs, its staged reads, its part of the log and the
+/// background work for the stripes assigned to it. Used by one thread only.
+///
+/// The mover calls `setTime`, runs sessions, then `background`, then carries out `takeRequest()`
+/// until it gives nil and answers each with `complete`.
+public final class StoreWorker {
+    public let store: Store
+    public let index: Int
+    public var counters = Counters()
+    public let keys: StagedKeys
+    /// Memory of the read and write buffers, for registering with the ring.
+    public var bufferMemory: UnsafeRawBufferPointer { buffers.memory }
+
+    let slabs: SlabAllocator
+    let buffers: BufferPool
+    let staging: StagingTable
+    let base: UnsafeMutableRawPointer
+    let demotionStream: LogStream
+    let compactionStream: LogStream
+    var hand: SweepHand
+    var expiryHand: SweepHand
+    var compaction: Compaction
+    var random: Random
+    var requests = RingQueue<DiskRequest>()
+    var operations: [DiskOperation?] = []
+    var freeOperations: [UInt32] = []
+    /// Sessions that wait for RAM, oldest first, and sessions that can go on.
+    var waiters = RingQueue<UInt32>()
+    var runnable: [UInt32] = []
+    /// Unix milliseconds and monotonic nanoseconds of this turn.
+    public private(set) var now: Int64 = 0
+    public private(set) var instant: UInt64 = 0
+    var accessSeconds: UInt32 = 0
+    /// Resident values created less those demoted or deleted by this worker.
+    var residentDelta = 0
+    /// Grows with admissions: the policy's clock.
+    var epoch: UInt8 = 0
+    var admissions = 0
+    /// Bytes of values on their way to the SSD whose RAM will be freed when they arrive.
+    var demotingBytes = 0
+    /// Bumped when entries may have moved: `StagedKeys` finds them again.
+    var structure: UInt32 = 0
+    /// The background found nothing to demote at its last full sweep.
+    var exhausted = false
+    public var activeExpiry = true
+    /// errno of the last write the disk refused, 0 if none.
+    public internal(set) var lastWriteError = 0
+    /// TIER COMPACT: segments down to this share of dead bytes are compacted once.
+    var forcedCompaction: Double?
+    let threaded: Bool
+
+    init(store: Store, index: Int) {
+        self.store = store
+        self.index = index
+        threaded = store.threaded
+        slabs = SlabAllocator(
+            arena: store.arena, classes: store.classes, worker: index, threaded: store.threaded)
+        base = store.arena.base
+        buffers = BufferPool(options: store.options)
+        staging = StagingTable()
+        demotionStream = LogStream(kind: .demotion)
+        compactionStream = LogStream(kind: .compaction)
+        hand = SweepHand(first: index)
+        expiryHand = SweepHand(first: index)
+        compaction = Compaction()
+        random = Random(seed: store.options.seed &+ UInt64(index))
+        keys = StagedKeys()
+        keys.worker = self
+    }
+
+    /// Tells the worker what time it is: Unix milliseconds and monotonic nanoseconds.
+    public func setTime(milliseconds: Int64, nanoseconds: UInt64) {
+        now = milliseconds
+        instant = nanoseconds
+        accessSeconds = UInt32(truncatingIfNeeded: milliseconds / 1000) & 0xff_ffff
+    }
+
+    @inline(__always) public func hash(_ key: ByteView) -> UInt64 { store.hash(key) }
+
+    // MARK: Entries
+
+    /// Finds a key's slot, deleting it when its time is over. The caller holds the stripe.
+    @inline(__always)
+    func find(_ hash: UInt64, _ key: ByteView, _ table: UnsafeMutablePointer<Table>) -> UnsafeMutablePointer<UInt64>? {
+        guard let slot = table.pointee.find(hash, key, base: base) else { return nil }
+        if slot.pointee & Table.volatileBit != 0, let expiry = entry(slot).expiry, expiry <= now {
+            remove(slot, table)
+            counters.expiredKeys += 1
+            return nil
+        }
+        return slot
+    }
+
+    @inline(__always)
+    func entry(_ slot: UnsafeMutablePointer<UInt64>) -> Entry {
+        Entry(base + Int(slot.pointee & Table.offsetMask))
+    }
+
+    @inline(__always) func offset(_ entry: Entry) -> UInt64 { UInt64(entry.at - base) }
+
+    /// Commands that were let in may overdraw: `admit` is the gate.
+    static let admitted = 1 << 50
+
+    /// A cell for an entry, of the slabs, or an extent for a key no slab cell can hold.
+    @inline(__always)
+    func allocate(_ size: Int, stripe: Int, reserve: Int = StoreWorker.admitted) -> UnsafeMutableRawPointer? {
+        if size <= slabs.classes.largest {
+            return slabs.allocate(size, stripe: stripe, reserve: reserve)
+        }
+        return store.extents.allocate(size, charging: size, reserve: reserve)
+    }
+
+    /// Frees an entry's cell, of `size` bytes.
+    @inline(__always)
+    func free(_ cell: UnsafeMutableRawPointer, _ size: @autoclosure () -> Int) {
+        guard store.arena.contains(cell) else {
+            let size = size()
+            return store.extents.free(cell, bytes: size, charged: size)
+        }
+        let owner = Int(store.arena.infos[Int(store.arena.page(of: cell))].owner)
+        if owner == index { slabs.free(cell) } else { store.workers[owner].slabs.free(cell) }
+    }
+
+    /// Bytes the cell of an entry has.
+    func capacity(_ entry: Entry) -> Int {
+        store.arena.contains(entry.at) ? slabs.capacity(of: entry.at) : Extents.pages(entry.size)
+    }
+
+    /// Frees what an entry holds outside its cell, forgets its record, and frees the cell.
+    func dispose(_ entry: Entry) {
+        forgetRecord(entry)
+        if entry.isResident {
+            freeExternal(entry)
+            residentDelta -= 1
+        }
+        free(entry.at, entry.size)
+    }
+
+    func freeExternal(_ entry: Entry) {
+        guard entry.isExternal else { return }
+        store.extents.free(
+            entry.externalMemory, bytes: entry.externalCapacity, charged: entry.valueCount)
+    }
+
+    /// The record on the SSD no longer holds this key's value.
+    @inline(__always)
+    func forgetRecord(_ entry: Entry) {
+        let address = entry.address
+        if address.isNone { return }
+        store.log.forget(address)
+        entry.address = .none
+        entry.set(Entry.writing, false)
+    }
+
+    /// Deletes a key. The caller holds the stripe.
+    func remove(_ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>) {
+        let entry = self.entry(slot)
+        if slot.pointee & Table.volatileBit != 0 { table.pointee.volatileCount -= 1 }
+        dispose(entry)
+        table.pointee.remove(slot)
+        table.pointee.shrinkIfSparse(store.extents)
+        structure &+= 1
+    }
+
+    /// The slot's content for an entry.
+    @inline(__always)
+    func content(_ entry: Entry) -> UInt64 {
+        let flags = entry.flags
+        return offset(entry) | (flags & Entry.hasExpiry != 0 ? Table.volatileBit : 0)
+            | (flags & Entry.resident != 0 ? Table.residentBit : 0)
+    }
+
+    /// Points a slot at another entry for the same key and keeps the table's counts right.
+    @inline(__always)
+    func replace(
+        _ slot: UnsafeMutablePointer<UInt64>, with entry: Entry, _ table: UnsafeMutablePointer<Table>
+    ) {
+        let old = slot.pointee, new = content(entry)
+        if (old ^ new) & Table.volatileBit != 0 {
+            if new & Table.volatileBit != 0 {
+                table.pointee.volatileCount += 1
+            } else {
+                table.pointee.volatileCount -= 1
+            }
+        }
+        slot.pointee = old & (Table.overflowBit | Table.tagMask) | new
+        structure &+= 1
+    }
+
+    /// Builds an entry with room for a flat or external value of `valueCount` bytes, which the
+    /// caller fills. Not yet in a table.
+    func build(
+        key: ByteView, stripe: Int, type: ValueType, valueCount: Int, capacity: Int, expiry: Int64?
+    ) -> Entry {
+        let prefix = Entry.prefix(keyCount: key.count, expires: expiry != nil)
+        let external = valueCount > Entry.externalThreshold || prefix + valueCount > slabs.classes.largest
+        let size = prefix + (external ? 16 : valueCount)
+        guard let cell = allocate(size, stripe: stripe)
+        else { fatalError("tierd: out of reserved address space") }
+        let entry = Entry(cell)
+        entry.initialise(type: type, key: key, expiry: expiry)
+        entry.valueCount = valueCount
+        entry.flags |= Entry.resident
+        residentDelta += 1
+        if external {
+            let room = max(valueCount, capacity)
+            guard let memory = store.extents.allocate(
+                room, charging: valueCount, reserve: StoreWorker.admitted)
+            else { fatalError("tierd: out of reserved address space") }
+            entry.flags |= Entry.external
+            entry.externalMemory = memory
+            entry.externalCapacity = room
+        }
+        return entry
+    }
+
+    /// Inserts a built entry for a key that is not in the table.
+    func insert(_ entry: Entry, _ hash: UInt64, _ table: UnsafeMutablePointer<Table>) -> UnsafeMutablePointer<UInt64> {
+        _ = table.pointee.reserveOne(store.extents, reserve: StoreWorker.admitted)
+        let content = self.content(entry)
+        if content & Table.volatileBit != 0 { table.pointee.volatileCount += 1 }
+        structure &+= 1
+        return table.pointee.insert(Table.tag(hash), content)
+    }
+
+    // MARK: Batches
+
+    /// Brings the home bucket of a key into the cache.
+    @inline(__always)
+    public func prefetchBucket(_ hash: UInt64, database: Int) {
+        let stripe = store.stripe(of: hash)
+        guard !threaded || store.stripes[stripe].lock.tryLock() else { return }
+        store.table(stripe, database).pointee.prefetch(hash) { csystem_prefetch($0) }
+        store.unlock(stripe)
+    }
+
+    /// Brings the entry of a key into the cache; true when its value seems to be on the SSD.
+    @inline(__always)
+    public func prefetchEntry(_ hash: UInt64, database: Int) -> Bool {
+        let stripe = store.stripe(of: hash)
+        guard !threaded || store.stripes[stripe].lock.tryLock() else { return false }
+        let slot = store.table(stripe, database).pointee.candidate(hash)
+        store.unlock(stripe)
+        guard slot != 0 else { return false }
+        let address = base + Int(slot & Table.offsetMask)
+        csystem_prefetch(address)
+        guard slot & Table.residentBit != 0 else { return true }
+        csystem_prefetch(address + 64)
+        csystem_prefetch(address + 128)
+        csystem_prefetch(address + 192)
+        return false
+    }
+}

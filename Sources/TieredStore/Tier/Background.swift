@@ -1,0 +1,112 @@
+import Primitives
+
+/// What a command that needs RAM is told.
+public enum Admission { case go, wait, refused }
+
+/// The slices of work a loop does for the store between requests, and the gate for writers.
+extension StoreWorker {
+    /// One slice: demotion, evacuation, compaction, expiry. Call once a turn; returns whether
+    /// there is more to do at once, so that the loop must not sleep.
+    public func background() -> Bool {
+        // Writers waiting: work for them before anything else.
+        let urgent = !waiters.isEmpty
+        if excess > 0 || urgent { demoteExcess(buckets: urgent ? 2048 : 512) }
+        evacuate(pages: urgent ? 4 : 1)
+        compact(records: urgent ? 1024 : 256)
+        relieveFullDisk()
+        if urgent { wakeWriters() }
+        let scanning = compaction.phase == .scanning && buffers.freeWrites > 0
+        return (excess > 0 && !exhausted && buffers.freeWrites > 0) || scanning
+    }
+
+    /// One slice of active expiry; the loop calls it `hz` times a second.
+    public func expire(buckets: Int = 4096) { expireCycle(buckets: buckets) }
+
+    /// May a command that will take about `bytes` of RAM run now? `wait`: its session is made
+    /// runnable when it may try again. `refused`: it can never run under the policy in force.
+    public func admit(_ bytes: Int, token: UInt32) -> Admission {
+        let ledger = store.ledger
+        if ledger.used + bytes <= ledger.limit, waiters.isEmpty || bytes < 4096 { return .go }
+        if bytes < 4096, slabs.hasFreeCell(bytes) { return .go }
+        if bytes > ledger.limit / 2 { return .refused }
+        if isStuck {
+            if evictOne() { return .go }
+            // Fragmentation alone is not the client's fault.
+            let usage = store.slabUsage
+            if ledger.used - usage.held + usage.live + bytes <= ledger.limit { return .go }
+            return .refused
+        }
+        waiters.append(token)
+        counters.throttled += 1
+        return .wait
+    }
+
+    /// Nothing can leave RAM any more: no value to demote, or no place to demote it to.
+    private var isStuck: Bool {
+        if demotingBytes > 0 || requestsInFlight > 0 { return false }
+        return exhausted || isDiskFull
+    }
+
+    /// No segment for demotion and nothing for compaction to gain.
+    var isDiskFull: Bool {
+        let log = store.log
+        let none = log.freeCount <= log.reserve || log.isOutOfSpace
+        return none && compaction.phase == .idle && !log.hasVictim(below: 0.95)
+    }
+
+    public var waitingWriters: Int { waiters.count }
+
+    private func wakeWriters() {
+        while let token = waiters.first, store.ledger.used < store.ledger.limit || slabs.hasSlack || isStuck {
+            _ = waiters.popFirst()
+            runnable.append(token)
+        }
+    }
+
+    // MARK: A full disk
+
+    /// When neither RAM nor SSD has room, policies other than noeviction forget the coldest.
+    private func relieveFullDisk() {
+        guard store.policy != .noEviction, excess > 0, isDiskFull else { return }
+        for _ in 0..<16 { if !evictOne() { return } }
+    }
+
+    /// Deletes the coldest of a few keys next to the hand. False when the policy finds none.
+    private func evictOne() -> Bool {
+        guard store.policy != .noEviction, hand.stripe < store.options.stripes else { return false }
+        let wanted = store.policy.volatileOnly ? Table.volatileBit : 0
+        var best: (hash: UInt64, key: [UInt8], tables: Int, score: Int64)?
+        var seen = 0
+        sweep(&hand, buckets: 256, wanted: wanted) { slot, _, database in
+            let entry = self.entry(slot)
+            let score = self.evictionScore(entry)
+            if best == nil || score > best!.score {
+                best = (self.store.hash(entry.key), entry.key.array, database, score)
+            }
+            seen += 1
+            return seen < 16
+        }
+        guard let best else { return false }
+        let stripe = store.stripe(of: best.hash)
+        store.lock(stripe)
+        defer { store.unlock(stripe) }
+        let table = store.stripes[stripe].tables + best.tables
+        return best.key.withView { key in
+            guard let slot = table.pointee.find(best.hash, key, base: base) else { return false }
+            remove(slot, table)
+            counters.evictedKeys += 1
+            return true
+        }
+    }
+
+    /// Higher goes first.
+    private func evictionScore(_ entry: Entry) -> Int64 {
+        switch store.policy {
+        case .allKeysRandom, .volatileRandom: Int64(random.next() >> 33)
+        case .volatileTTL: -(entry.expiry ?? .max)
+        case .allKeysLFU, .volatileLFU: 255 - Int64(AccessClock.frequency(entry, now: now))
+        case .allKeysLRU, .volatileLRU, .noEviction:
+            Int64(AccessClock.idleSeconds(entry, now: accessSeconds)) << 2 | Int64(3 - entry.frequency)
+        }
+    }
+}

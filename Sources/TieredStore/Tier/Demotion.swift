@@ -1,0 +1,173 @@
+import Glibc
+import Primitives
+
+/// Moving values out of RAM: whom, how fast, and what is done when their record has arrived.
+extension StoreWorker {
+    /// Bytes of live cells above which demotion starts, and of held RAM above which sparse pages
+    /// are emptied, for this worker's share.
+    private var lowWatermark: Int { store.ledger.limit / 16 * 15 }
+
+    /// Bytes this worker should free now; negative while there is room.
+    var excess: Int {
+        let usage = store.slabUsage
+        let free = usage.held - usage.live
+        let used = store.ledger.used - free
+        return (used - lowWatermark) / store.options.workers - demotingBytes
+    }
+
+    /// Demotes until RAM is within its watermark, buffers run out, or `deadline` (a count of
+    /// buckets) is reached.
+    func demoteExcess(buckets: Int) {
+        guard hand.stripe < store.options.stripes else { return }
+        var missing = excess
+        guard missing > 0 else {
+            exhausted = false
+            return
+        }
+        let rounds = hand.rounds
+        var blocked = false
+        _ = sweep(&hand, buckets: buckets, wanted: Table.residentBit) { slot, table, database in
+            switch self.consider(slot, table, database) {
+            case .kept: return true
+            case .leaving(let bytes):
+                missing -= bytes
+                return missing > 0
+            case .blocked:
+                blocked = true
+                return false
+            }
+        }
+        if blocked { flushIfIdle() }
+        if hand.rounds >= rounds + 5 { exhausted = true } else if missing <= 0 || blocked { exhausted = false }
+    }
+
+    enum Verdict { case kept, leaving(Int), blocked }
+
+    /// The hand stands on a resident value. The stripe is locked.
+    private func consider(
+        _ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>, _ database: Int
+    ) -> Verdict {
+        let entry = self.entry(slot)
+        if let expiry = entry.expiry {
+            if expiry <= now {
+                remove(slot, table)
+                counters.expiredKeys += 1
+                return .kept
+            }
+            // Not worth writing what is gone in a moment, unless it is in the way.
+            if expiry - now < 5000, entry.address.isNone, waiters.isEmpty { return .kept }
+        }
+        if entry.has(Entry.writing) || !isWorthDemoting(entry) { return .kept }
+        guard Hotness.isCold(entry, epoch: epoch) else { return .kept }
+        if !entry.address.isNone {
+            let freed = drop(slot, table)
+            if freed > 0 { counters.cleanDemotions += 1 }
+            return freed > 0 ? .leaving(freed) : .blocked
+        }
+        return write(slot, table, database) ? .leaving(entry.valueCount) : .blocked
+    }
+
+    /// A value is worth a record when it is longer than the header and key that stay behind.
+    private func isWorthDemoting(_ entry: Entry) -> Bool {
+        let count = entry.valueCount
+        return count >= Entry.headerSize + entry.keyCount && isTierable(entry)
+    }
+
+    func isTierable(_ entry: Entry) -> Bool {
+        let bound = Record.bound(keyCount: entry.keyCount, valueCount: entry.valueCount)
+        return entry.valueCount <= store.options.tierMaxValue && bound <= recordLimit
+    }
+
+    /// Writes a dirty value's record into the open batch. The stripe is locked.
+    /// False when there is no buffer or no segment for it now.
+    func write(
+        _ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>, _ database: Int
+    ) -> Bool {
+        let entry = self.entry(slot)
+        let bound = Record.bound(keyCount: entry.keyCount, valueCount: entry.valueCount)
+        guard let (batch, offset) = place(bound, in: demotionStream) else { return false }
+        let key = entry.key
+        let content = Record.Content(
+            hash: store.hash(key), sequence: store.log.sequence(), database: database,
+            type: entry.type, expiry: entry.expiry, key: key,
+            value: ByteView(entry.value, entry.valueCount), segmentVersion: batch.version)
+        let length = Record.encode(content, at: batch.memory + offset)
+        let address = noteRecord(batch, offset: offset, byteCount: length)
+        store.log.add(address)
+        entry.address = address
+        entry.set(Entry.writing, true)
+        demotingBytes += entry.valueCount
+        counters.recordBytesDemoted += UInt64(length)
+        if batch.isOversized { submit(demotionStream) }
+        return true
+    }
+
+    /// Frees the RAM of a clean value: its entry is replaced by one without the value.
+    /// Returns the bytes freed, 0 when there is no cell for the smaller entry.
+    @discardableResult
+    func drop(_ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>) -> Int {
+        let entry = self.entry(slot)
+        let prefix = entry.valueOffset
+        let freed = entry.valueCount
+        let stripe = store.stripe(of: store.hash(entry.key))
+        guard let cell = allocate(prefix, stripe: stripe) else { return 0 }
+        cell.copyMemory(from: entry.at, byteCount: prefix)
+        let stub = Entry(cell)
+        stub.flags &= ~(Entry.resident | Entry.external | Entry.writing | Entry.probation)
+        stub.frequency = 0
+        stub.epoch = epoch
+        freeExternal(entry)
+        let size = entry.size
+        replace(slot, with: stub, table)
+        free(entry.at, size)
+        residentDelta -= 1
+        counters.demotions += 1
+        return max(1, freed)
+    }
+
+    // MARK: Arrival
+
+    /// A batch of demoted values has arrived, or failed. Values modified meanwhile are left alone.
+    func completeDemotion(_ batch: WriteBatch, result: Int) {
+        let arrived = result == (batch.fill + 4095) & ~4095
+        if !arrived { noteWriteFailure(batch, result) }
+        for (offset, _) in batch.records {
+            let record = Record(batch.memory + offset)
+            let address = Address(
+                segment: batch.segment, version: batch.version, offset: batch.start + offset,
+                byteCount: record.byteCount)
+            demotingBytes -= record.valueCount
+            settle(record, address, arrived: arrived)
+        }
+        finish(batch)
+        if !arrived { abandonSegment(batch.segment) }
+    }
+
+    private func settle(_ record: Record, _ address: Address, arrived: Bool) {
+        let stripe = store.stripe(of: record.hash)
+        store.lock(stripe)
+        defer { store.unlock(stripe) }
+        let table = store.stripes[stripe].tables + record.database
+        guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return }
+        let entry = self.entry(slot)
+        guard entry.address == address, entry.has(Entry.writing) else { return }
+        entry.set(Entry.writing, false)
+        if !arrived { return forgetRecord(entry) }
+        // Accessed since it was written: it stays, clean.
+        if entry.frequency == 0 || !waiters.isEmpty { drop(slot, table) }
+    }
+
+    func noteWriteFailure(_ batch: WriteBatch, _ result: Int) {
+        counters.writeErrors += 1
+        lastWriteError = result < 0 ? -result : Int(EIO)
+        if -result == Int(ENOSPC) || -result == Int(EDQUOT) {
+            store.log.isOutOfSpace = true
+            store.log.unprepare(batch.segment)
+        }
+    }
+
+    /// Sends a half-filled batch when nothing else is on its way and someone waits for RAM.
+    func flushIfIdle() {
+        if demotionStream.batch != nil { submit(demotionStream) }
+    }
+}

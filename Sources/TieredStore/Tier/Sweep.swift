@@ -1,0 +1,77 @@
+import Primitives
+
+/// Where a clock hand stands in the stripes assigned to its worker.
+struct SweepHand {
+    var stripe: Int
+    var database = 0
+    var bucket = 0
+    /// Full rounds made.
+    var rounds = 0
+
+    init(first: Int) { stripe = first }
+}
+
+extension StoreWorker {
+    /// Moves a hand to the next non-empty table; false after it has come round once without one.
+    private func advance(_ hand: inout SweepHand) {
+        hand.bucket = 0
+        hand.database += 1
+        if hand.database < store.options.databases { return }
+        hand.database = 0
+        hand.stripe += store.options.workers
+        if hand.stripe >= store.options.stripes {
+            hand.stripe = index
+            hand.rounds += 1
+        }
+    }
+
+    /// Visits up to `buckets` buckets of the hand's stripes under their locks; `visit` gets each
+    /// occupied slot whose low bits contain `wanted` and returns false to stop.
+    /// The visitor may remove the slot it is given. Returns false when it stopped the sweep.
+    @discardableResult
+    func sweep(
+        _ hand: inout SweepHand, buckets: Int, wanted: UInt64,
+        _ visit: (UnsafeMutablePointer<UInt64>, UnsafeMutablePointer<Table>, Int) -> Bool
+    ) -> Bool {
+        guard hand.stripe < store.options.stripes else { return true }
+        var left = buckets
+        while left > 0 {
+            let table = store.stripes[hand.stripe].tables + hand.database
+            guard table.pointee.count > 0 else {
+                left -= 1
+                advance(&hand)
+                continue
+            }
+            let stripe = hand.stripe
+            store.lock(stripe)
+            let end = min(Int(table.pointee.buckets), hand.bucket + min(left, 64))
+            var wantsMore = true
+            while hand.bucket < end, wantsMore, hand.bucket < Int(table.pointee.buckets) {
+                left -= 1
+                wantsMore = visitBucket(hand.bucket, table, hand.database, wanted, visit)
+                hand.bucket += 1
+            }
+            let isDone = hand.bucket >= Int(table.pointee.buckets)
+            store.unlock(stripe)
+            if isDone { advance(&hand) }
+            if !wantsMore { return false }
+        }
+        return true
+    }
+
+    private func visitBucket(
+        _ bucket: Int, _ table: UnsafeMutablePointer<Table>, _ database: Int, _ wanted: UInt64,
+        _ visit: (UnsafeMutablePointer<UInt64>, UnsafeMutablePointer<Table>, Int) -> Bool
+    ) -> Bool {
+        for i in 0..<8 {
+            // Removing can shrink the table: ask again where the slots are.
+            guard let slots = table.pointee.slots, bucket < Int(table.pointee.buckets) else { return true }
+            let slot = slots + bucket * 8 + i
+            let content = slot.pointee
+            if content & Table.offsetMask != 0, content & wanted == wanted {
+                if !visit(slot, table, database) { return false }
+            }
+        }
+        return true
+    }
+}
