@@ -44,7 +44,7 @@ let package = Package(
         module("IOUring", ["CLiburing", "CSystem", "Primitives"]),
         module("RESPWire", ["Primitives"]),
         module("TieredStore", ["Primitives", "CLZ4", "CSystem"]),
-        module("RESPFront", ["RESPWire", "TieredStore", "Primitives"]),
+        module("RESPFront", ["RESPWire", "TieredStore", "Primitives", "CSystem"]),
         module("TierServer", ["RESPFront", "RESPWire", "TieredStore", "IOUring", "Primitives", "CSystem"]),
         module("Simulator", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),
 

@@ -26,6 +26,17 @@ static inline void csystem_pause(void) {
 #endif
 }
 
+/// A counter that runs at a constant rate on every core; see csystem_ticks_per_microsecond.
+static inline uint64_t csystem_ticks(void) {
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t t;
+    __asm__ __volatile__("mrs %0, cntvct_el0" : "=r"(t));
+    return t;
+#endif
+}
+
 /// Nanoseconds of CLOCK_MONOTONIC.
 static inline uint64_t csystem_monotonic_ns(void) {
     struct timespec t;
@@ -59,5 +70,23 @@ static const int csystem_o_direct = O_DIRECT;
 
 /// CRC32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to start). Finalised form.
 uint32_t csystem_crc32c(uint32_t crc, const void *bytes, size_t length);
+
+/// strtod over the whole of `text` (NUL-terminated, `length` bytes): 1 and the value, or 0 if
+/// something is left over or the value overflows or underflows (Redis 7.0 string2d).
+int csystem_parse_double(const char *text, size_t length, double *value);
+
+/// "%.17g" into `out`; the number of bytes without the NUL.
+int csystem_format_double(char *out, size_t capacity, double value);
+
+/// "%.17f" into `out`; the number of bytes without the NUL.
+int csystem_format_fixed(char *out, size_t capacity, double value);
+
+#if defined(__x86_64__)
+/// As csystem_parse_double with strtold (Redis 7.0 string2ld).
+int csystem_parse_long_double(const char *text, size_t length, long double *value);
+
+/// "%.17Lf" into `out`; the number of bytes without the NUL.
+int csystem_format_long_fixed(char *out, size_t capacity, long double value);
+#endif
 
 #endif

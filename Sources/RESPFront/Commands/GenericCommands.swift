@@ -1,0 +1,7 @@
+import Primitives
+import RESPWire
+import TieredStore
+
+enum GenericCommands {
+    static func rows() -> [Command] { [] }
+}

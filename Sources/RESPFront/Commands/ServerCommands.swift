@@ -1,0 +1,7 @@
+import Primitives
+import RESPWire
+import TieredStore
+
+enum ServerCommands {
+    static func rows() -> [Command] { [] }
+}

@@ -1,0 +1,7 @@
+import Primitives
+import RESPWire
+import TieredStore
+
+enum TierCommands {
+    static func rows() -> [Command] { [] }
+}

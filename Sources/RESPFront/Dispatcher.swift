@@ -1,0 +1,454 @@
+import CSystem
+import Primitives
+import RESPWire
+import TieredStore
+
+/// From bytes to handlers: parse a batch, bring its keys into the cache, stage what is cold, run in
+/// order, stop at the first request that has to wait.
+///
+/// Why a batch: looking up one key after another pays a cache miss each; sixteen together overlap
+/// them (PROTOTYPE.md: 1.19 to 1.99 million GET a second).
+struct Dispatcher: ~Copyable {
+    static let batchSize = 16
+    /// Requests beyond a waiting one whose cold keys are read ahead.
+    static let lookahead = 128
+    /// A session that has this much to send produces no more until its client reads.
+    static let outputLimit = 1 << 20
+
+    struct Request {
+        var first = 0
+        var count = 0
+        var end = 0
+        var command: Unmanaged<Command>?
+        var hash: UInt64 = 0
+        /// Index of the only key, or 0.
+        var key = 0
+    }
+
+    enum Outcome { case done, wait(Session.Wait) }
+
+    private var words = WordList(capacity: 256)
+    private let requests: UnsafeMutablePointer<Request>
+    /// Parses requests known to be whole again, after a wait.
+    private var rescanner = RequestParser(limits: Dispatcher.unlimited)
+    private var positions: [Command.KeyPosition] = []
+    let noWords: UnsafeMutablePointer<WordRange>
+    private var lastTick: UInt64 = 0
+
+    private static var unlimited: RequestLimits {
+        var limits = RequestLimits()
+        limits.requestBytes = Int(UInt32.max) - 1
+        limits.bulkBytes = 1 << 31
+        return limits
+    }
+
+    init() {
+        requests = .allocate(capacity: Dispatcher.batchSize)
+        requests.initialize(repeating: Request(), count: Dispatcher.batchSize)
+        noWords = .allocate(capacity: 1)
+        noWords.initialize(to: WordRange(offset: 0, count: 0))
+    }
+
+    deinit {
+        requests.deallocate()
+        noWords.deallocate()
+    }
+
+    // MARK: The run
+
+    /// Runs the requests in `input`; returns how many bytes are done with. The session's `wait`
+    /// says why it stopped before the end, if it did.
+    mutating func run(
+        _ front: Front, _ session: Session, _ input: UnsafeMutableRawPointer, _ count: Int
+    ) -> Int {
+        var done = 0
+        lastTick = csystem_ticks()
+        session.missingInput = 0
+        while done < count, !session.closesAfterReply {
+            if session.output.count > Dispatcher.outputLimit {
+                session.wait = .output
+                break
+            }
+            let parsed = parseBatch(session, input, count, from: done)
+            if parsed == 0 { break }
+            prepare(front, session, input, parsed)
+            let start = done
+            var waiting = false
+            for i in 0..<parsed {
+                let request = requests[i]
+                let arguments = words.arguments(input, first: request.first, count: request.count)
+                let outcome = execute(front, session, request, arguments)
+                if case .wait(let why) = outcome {
+                    session.wait = why
+                    waiting = true
+                    break
+                }
+                session.consumedBytes += UInt64(request.end - done)
+                done = request.end
+                if !session.staged.isEmpty { release(front, session) }
+                if session.closesAfterReply { return count }
+            }
+            session.parsedBytes = max(0, session.parsedBytes - (done - start))
+            session.stagedBytes = max(0, session.stagedBytes - (done - start))
+            if waiting {
+                waitAt(front, session, input, count, done)
+                break
+            }
+        }
+        words.shrink(to: 4096)
+        return done
+    }
+
+    /// Parses up to a batch of whole requests from `start`; zero when none is whole.
+    private mutating func parseBatch(
+        _ session: Session, _ input: UnsafeMutableRawPointer, _ count: Int, from start: Int
+    ) -> Int {
+        words.removeAll()
+        var at = start, parsed = 0
+        while parsed < Dispatcher.batchSize, at < count {
+            // An inline request is unescaped in place: it is a batch of its own.
+            let isInline = input[at] != UInt8(ascii: "*")
+            if isInline, parsed > 0 { return parsed }
+            let isKnownWhole = at - start < session.parsedBytes
+            let outcome = isKnownWhole
+                ? rescanner.parse(input, count: start + session.parsedBytes, from: at, into: &words)
+                : session.parser.parse(input, count: count, from: at, into: &words)
+            switch outcome {
+            case .request(let first, let wordCount, let end):
+                requests[parsed] = Request(first: first, count: wordCount, end: end)
+                parsed += 1
+                at = end
+                if isInline {
+                    session.parsedBytes = max(session.parsedBytes, at - start)
+                    return parsed
+                }
+            case .incomplete(_, let missing):
+                session.missingInput = missing
+                session.parsedBytes = max(session.parsedBytes, at - start)
+                return parsed
+            case .failure(let why):
+                if parsed > 0 {
+                    // Answer what came before first; the failure is found again.
+                    session.parser.reset()
+                    session.parsedBytes = max(session.parsedBytes, at - start)
+                    return parsed
+                }
+                if why != .requestTooLarge { ReplyWriter(session.output).failure(why) }
+                session.closesAfterReply = true
+                return 0
+            }
+        }
+        session.parsedBytes = max(session.parsedBytes, at - start)
+        return parsed
+    }
+
+    /// Finds the rows, and brings the batch's index buckets and entries into the cache. Values that
+    /// are on the SSD are asked for, all of the batch together.
+    private mutating func prepare(
+        _ front: Front, _ session: Session, _ input: UnsafeMutableRawPointer, _ parsed: Int
+    ) {
+        let worker = front.worker
+        for i in 0..<parsed {
+            let request = requests + i
+            guard request.pointee.count > 0 else { continue }
+            let arguments = words.arguments(
+                input, first: request.pointee.first, count: request.pointee.count)
+            guard let row = front.table.find(arguments[0]) else { continue }
+            request.pointee.command = row
+            let key = row._withUnsafeGuaranteedRef { $0.singleKey }
+            guard key > 0, key < arguments.count else { continue }
+            request.pointee.key = key
+            request.pointee.hash = worker.hash(arguments[key])
+            if parsed > 1 {
+                worker.prefetchBucket(request.pointee.hash, database: session.database)
+            }
+        }
+        guard parsed > 1 else { return }
+        for i in 0..<parsed where requests[i].key > 0 {
+            let isCold = worker.prefetchEntry(requests[i].hash, database: session.database)
+            if isCold { stageAhead(front, session, input, i) }
+        }
+    }
+
+    /// A key of the batch seems cold: if its command needs the value, the read leaves now.
+    private mutating func stageAhead(
+        _ front: Front, _ session: Session, _ input: UnsafeMutableRawPointer, _ i: Int
+    ) {
+        let request = requests[i]
+        guard let command = request.command?.takeUnretainedValue(), session.isAuthenticated else { return }
+        let offset = UInt64(request.end)
+        let before = session.consumedBytes + offset
+        if let last = session.staged.last, last.before >= before { return }
+        let arguments = words.arguments(input, first: request.first, count: request.count)
+        guard command.accepts(wordCount: arguments.count), command.needsValue(arguments) else { return }
+        stageKeys(front, session, command, arguments, before: before, waking: false)
+    }
+
+    // MARK: Waiting
+
+    /// The request at `done` waits: keys of the requests behind it are staged too, a bounded way
+    /// ahead, so that a pipeline of cold reads keeps the disk busy.
+    private mutating func waitAt(
+        _ front: Front, _ session: Session, _ input: UnsafeMutableRawPointer, _ count: Int, _ done: Int
+    ) {
+        if input[done] != UInt8(ascii: "*") { return keepInline(session, input, count, done) }
+        guard session.wait == .reads else { return }
+        var at = done + max(session.stagedBytes, 0)
+        var budget = Dispatcher.lookahead - session.staged.count
+        while budget > 0, at < count, input[at] == UInt8(ascii: "*") {
+            words.removeAll()
+            let isKnownWhole = at - done < session.parsedBytes
+            let outcome = isKnownWhole
+                ? rescanner.parse(input, count: done + session.parsedBytes, from: at, into: &words)
+                : session.parser.parse(input, count: count, from: at, into: &words)
+            guard case .request(let first, let wordCount, let end) = outcome else {
+                if case .failure = outcome { session.parser.reset() }
+                break
+            }
+            budget -= 1
+            let arguments = words.arguments(input, first: first, count: wordCount)
+            if at > done, let row = front.table.find(arguments[0])?.takeUnretainedValue(),
+                row.accepts(wordCount: wordCount), row.needsValue(arguments) {
+                let before = session.consumedBytes + UInt64(end - done)
+                if session.staged.last.map({ $0.before < before }) ?? true {
+                    stageKeys(front, session, row, arguments, before: before, waking: false)
+                }
+            }
+            at = end
+            session.stagedBytes = at - done
+            session.parsedBytes = max(session.parsedBytes, at - done)
+        }
+    }
+
+    /// An inline request was unescaped in place and cannot be parsed again: it is kept as RESP.
+    private mutating func keepInline(
+        _ session: Session, _ input: UnsafeMutableRawPointer, _ count: Int, _ done: Int
+    ) {
+        guard let request = (0..<Dispatcher.batchSize).map({ requests[$0] }).first(where: { $0.end > done })
+        else { return }
+        let arguments = words.arguments(input, first: request.first, count: request.count)
+        let whole = RequestWriter.bytes((0..<arguments.count).map { arguments[$0].array })
+        session.pendingInline = (request.end - done, whole)
+        session.parsedBytes = 0
+        session.stagedBytes = 0
+    }
+
+    /// Wants the cold values among a request's keys. Returns whether any is still on its way.
+    @discardableResult
+    private mutating func stageKeys(
+        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments, before: UInt64,
+        waking: Bool
+    ) -> Bool {
+        let keys = front.worker.keys
+        collectKeys(front, session, command, arguments)
+        keys.lock()
+        defer { keys.end() }
+        var isReading = false
+        for i in 0..<keys.count {
+            switch keys.stage(i, token: waking ? session.token : UInt32.max) {
+            case .usable: continue
+            case .staged(let address): session.staged.append((address, before))
+            case .reading(let address):
+                session.staged.append((address, before))
+                isReading = true
+            }
+        }
+        return isReading
+    }
+
+    /// Lets go of records staged for requests that have run.
+    private func release(_ front: Front, _ session: Session) {
+        var n = 0
+        while n < session.staged.count, session.staged[n].before <= session.consumedBytes {
+            front.worker.unstage(session.staged[n].address)
+            n += 1
+        }
+        if n > 0 { session.staged.removeFirst(n) }
+    }
+
+    // MARK: One request
+
+    private mutating func collectKeys(
+        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments
+    ) {
+        positions.removeAll(keepingCapacity: true)
+        command.findKeys(arguments, into: &positions)
+        let worker = front.worker
+        for position in positions {
+            let key = arguments[position.word]
+            worker.keys.add(key, hash: worker.hash(key), database: position.database ?? session.database)
+        }
+    }
+
+    /// The ordered list of checks, then the handler.
+    private mutating func execute(
+        _ front: Front, _ session: Session, _ request: Request, _ arguments: Arguments
+    ) -> Outcome {
+        guard var command = request.command?.takeUnretainedValue() else {
+            if request.count > 0 { refuseUnknown(front, session, arguments) }
+            return .done
+        }
+        if !command.subcommands.isEmpty, arguments.count > 1 {
+            guard let sub = command.subcommand(arguments[1]) else {
+                refuseSubcommand(front, session, command, arguments)
+                return .done
+            }
+            command = sub
+        }
+        let call = front.call!
+        call.command = command
+        call.session = session
+        call.arguments = arguments
+        call.reply = ReplyWriter(session.output, version: session.version)
+        if let refusal = refusal(front, session, command, arguments) {
+            command.rejected += 1
+            reject(front, session, refusal)
+            return .done
+        }
+        if front.server.isPaused, let wait = pause(front, session, command) { return .wait(wait) }
+        if command.flags.contains(.growsMemory) {
+            switch admit(front, session, arguments) {
+            case .go: break
+            case .wait: return .wait(.memory)
+            case .refused:
+                command.rejected += 1
+                reject(front, session, .outOfMemory)
+                return .done
+            }
+        }
+        return runHandler(front, session, command, request, arguments)
+    }
+
+    private mutating func runHandler(
+        _ front: Front, _ session: Session, _ command: Command, _ request: Request, _ arguments: Arguments
+    ) -> Outcome {
+        let call = front.call!, keys = call.keys
+        let mark = session.output.count
+        if request.key > 0, command.singleKey == request.key {
+            keys.add(arguments[request.key], hash: request.hash, database: session.database)
+        } else if case .none = command.keys {
+        } else {
+            collectKeys(front, session, command, arguments)
+        }
+        keys.lock()
+        if command.alwaysNeedsValue || command.needsValue(arguments) {
+            for i in 0..<keys.count where !keys.isUsable(i) {
+                keys.end()
+                let before = session.consumedBytes + 1
+                if stageKeys(front, session, command, arguments, before: before, waking: true) {
+                    sortStaged(session)
+                    return .wait(.reads)
+                }
+                // Arrived between the two looks: run with it.
+                collectKeys(front, session, command, arguments)
+                keys.lock()
+                break
+            }
+        }
+        keys.touches = !session.noTouch
+        do throws(CommandError) {
+            if command.flags.contains(.stopsWorld) {
+                try front.server.stopWorld { () throws(CommandError) in try command.handler(call) }
+            } else {
+                try command.handler(call)
+            }
+        } catch {
+            session.output.truncate(to: mark)
+            command.failed += 1
+            ErrorText.write(error, command: command.name, to: call.reply)
+        }
+        keys.end()
+        account(front, session, command, arguments, mark)
+        return .done
+    }
+
+    /// Records wanted by the head request go first: they are let go first.
+    private func sortStaged(_ session: Session) {
+        session.staged.sort { $0.before < $1.before }
+    }
+
+    /// Counts the call, notes it if it was slow, and obeys CLIENT REPLY.
+    @inline(__always)
+    private mutating func account(
+        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments, _ mark: Int
+    ) {
+        let tick = csystem_ticks()
+        let spent = tick &- lastTick
+        lastTick = tick
+        command.calls &+= 1
+        command.ticks &+= spent
+        front.commandsProcessed &+= 1
+        session.commandsRun &+= 1
+        session.lastCommandAt = front.worker.now
+        session.lastCommand = Unmanaged.passUnretained(command)
+        if spent >= front.server.slowTicks { front.server.noteSlow(session, command, arguments, spent, front) }
+        if session.output.count > mark, session.output.bytes[mark] == UInt8(ascii: "-") {
+            front.countError(session.output, at: mark)
+        }
+        if session.replyMode != .on { session.obeyReplyMode(mark) }
+    }
+
+    private func admit(_ front: Front, _ session: Session, _ arguments: Arguments) -> Admission {
+        var bytes = 64
+        for i in 1..<max(1, arguments.count) { bytes += arguments[i].count + 8 }
+        return front.worker.admit(bytes, token: session.token)
+    }
+
+    // MARK: Refusals
+
+    private func refusal(
+        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments
+    ) -> CommandError? {
+        if !command.accepts(wordCount: arguments.count) {
+            return .message("ERR wrong number of arguments for '\(command.name)' command")
+        }
+        if !session.isAuthenticated, !command.flags.contains(.noAuth) {
+            return .message("NOAUTH Authentication required.")
+        }
+        return nil
+    }
+
+    private mutating func reject(_ front: Front, _ session: Session, _ error: CommandError) {
+        let mark = session.output.count
+        ErrorText.write(error, command: front.call.command.name, to: front.call.reply)
+        front.countError(session.output, at: mark)
+        if session.replyMode != .on { session.obeyReplyMode(mark) }
+    }
+
+    private mutating func refuseUnknown(_ front: Front, _ session: Session, _ arguments: Arguments) {
+        front.call.reply = ReplyWriter(session.output, version: session.version)
+        if !session.isAuthenticated { return reject(front, session, .message("NOAUTH Authentication required.")) }
+        var message = "ERR unknown command '\(arguments[0].prefix(128).text)', with args beginning with: "
+        for i in 1..<max(1, arguments.count) where message.utf8.count < 256 {
+            message += "'\(arguments[i].prefix(128).text)' "
+        }
+        reject(front, session, .message(message))
+    }
+
+    private mutating func refuseSubcommand(
+        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments
+    ) {
+        front.call.reply = ReplyWriter(session.output, version: session.version)
+        if !session.isAuthenticated, !command.flags.contains(.noAuth) {
+            return reject(front, session, .message("NOAUTH Authentication required."))
+        }
+        let name = arguments[1].prefix(128).text
+        reject(front, session, .message(
+            "ERR unknown subcommand '\(name)'. Try \(command.name.uppercased()) HELP."))
+    }
+
+    private func pause(_ front: Front, _ session: Session, _ command: Command) -> Session.Wait? {
+        guard front.server.pauses(command, now: front.worker.now) else { return nil }
+        front.pausedSessions.append(session.token)
+        return .pause
+    }
+}
+
+extension ByteView {
+    /// At most the first `n` bytes.
+    func prefix(_ n: Int) -> ByteView { self[0..<Swift.min(n, count)] }
+}
+
+extension UnsafeMutableRawPointer {
+    fileprivate subscript(offset: Int) -> UInt8 { load(fromByteOffset: offset, as: UInt8.self) }
+}

@@ -1,0 +1,153 @@
+import CSystem
+import Primitives
+import RESPWire
+import TieredStore
+
+/// One loop's part of the RESP front: its sessions, its command rows, its dispatcher.
+///
+/// Bytes go in with `receive`, replies come out in `session.output`. When a session has to wait
+/// (for a cold read, for RAM, for CLIENT PAUSE, for its client to read replies) it keeps its bytes
+/// and `resume` runs it again; other sessions go on meanwhile.
+public final class Front {
+    public unowned(unsafe) let server: ServerState
+    public let worker: StoreWorker
+    public let index: Int
+    public let table = CommandTable()
+    /// By token.
+    public private(set) var sessions: [Session?] = []
+    private var freeTokens: [UInt32] = []
+    public private(set) var sessionCount = 0
+    /// Sessions with new replies, or that changed otherwise, since the connection side last looked.
+    public var touched: [UInt32] = []
+    var pausedSessions: [UInt32] = []
+    private var woken: [UInt32] = []
+    var call: Call!
+    var dispatcher = Dispatcher()
+    /// Errors answered, by code, as in INFO errorstats.
+    public internal(set) var errorCounts: [String: UInt64] = [:]
+    public internal(set) var commandsProcessed: UInt64 = 0
+    public internal(set) var inputBytes: UInt64 = 0
+    public var outputBytes: UInt64 = 0
+
+    public init(server: ServerState, worker: StoreWorker) {
+        self.server = server
+        self.worker = worker
+        index = worker.index
+    }
+
+    // MARK: Sessions
+
+    /// A client has connected.
+    public func open(descriptor: Int32, peerAddress: String, localAddress: String) -> Session {
+        let configuration = server.configuration
+        let session = Session(
+            id: server.nextClientID(), descriptor: descriptor, peerAddress: peerAddress,
+            localAddress: localAddress, now: worker.now,
+            isAuthenticated: configuration.requirepass.isEmpty, limits: configuration.requestLimits)
+        if let token = freeTokens.popLast() {
+            session.token = token
+            sessions[Int(token)] = session
+        } else {
+            session.token = UInt32(sessions.count)
+            sessions.append(session)
+        }
+        sessionCount += 1
+        if call == nil {
+            call = Call(
+                front: self, session: session, command: table.rows[0],
+                arguments: Arguments(ByteView.empty.base, dispatcher.noWords, 0))
+        }
+        return session
+    }
+
+    /// A client is gone. What it was waiting for is released.
+    public func close(_ session: Session) {
+        for (address, _) in session.staged { worker.unstage(address) }
+        session.staged.removeAll()
+        sessions[Int(session.token)] = nil
+        freeTokens.append(session.token)
+        sessionCount -= 1
+    }
+
+    public func session(_ token: UInt32) -> Session? {
+        Int(token) < sessions.count ? sessions[Int(token)] : nil
+    }
+
+    // MARK: Bytes in
+
+    /// Runs what a client sent. `bytes` may be written to (quoted inline words are unescaped in
+    /// place) and is not needed afterwards.
+    public func receive(_ session: Session, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
+        session.inputBytes += UInt64(count)
+        inputBytes += UInt64(count)
+        if session.closesAfterReply { return }
+        if session.input.isEmpty {
+            let done = dispatcher.run(self, session, bytes, count)
+            if done < count, !session.closesAfterReply {
+                session.input.append(bytes + done, count - done)
+                keepInline(session)
+            }
+        } else {
+            session.input.append(bytes, count)
+            runInput(session)
+        }
+    }
+
+    private func runInput(_ session: Session) {
+        guard !session.input.isEmpty, session.wait == .none else { return }
+        let done = dispatcher.run(self, session, session.input.bytes, session.input.count)
+        session.input.consume(done)
+        keepInline(session)
+        if session.missingInput > 4096 { session.input.reserve(session.missingInput) }
+    }
+
+    private func keepInline(_ session: Session) {
+        guard let (length, request) = session.pendingInline else { return }
+        session.pendingInline = nil
+        session.input.replaceFront(length, with: request)
+    }
+
+    /// Whether the connection should go on receiving for this session: not while it waits with a
+    /// full buffer, so that a client cannot fill RAM by sending ahead.
+    public func wantsInput(_ session: Session) -> Bool {
+        session.wait == .none || session.input.count < 1 << 20
+    }
+
+    /// Runs sessions whose wait may be over.
+    public func resume() {
+        guard worker.hasRunnable else { return }
+        worker.takeRunnable(into: &woken)
+        for token in woken {
+            guard let session = session(token), session.wait == .reads || session.wait == .memory
+            else { continue }
+            goOn(session)
+        }
+        woken.removeAll(keepingCapacity: true)
+    }
+
+    /// The connection has sent enough of the replies for the session to produce more.
+    public func outputDrained(_ session: Session) { if session.wait == .output { goOn(session) } }
+
+    /// Clients are no longer paused.
+    public func unpause() {
+        let waiting = pausedSessions
+        pausedSessions.removeAll()
+        for token in waiting {
+            if let session = session(token), session.wait == .pause { goOn(session) }
+        }
+    }
+
+    /// Counts an error reply for INFO errorstats by its first word.
+    func countError(_ output: ReplyBuffer, at mark: Int) {
+        let text = output.view[(mark + 1)..<output.count]
+        var end = 0
+        while end < text.count, text[end] != UInt8(ascii: " "), text[end] != 13 { end += 1 }
+        errorCounts[text[0..<end].text, default: 0] += 1
+    }
+
+    private func goOn(_ session: Session) {
+        session.wait = .none
+        runInput(session)
+        touched.append(session.token)
+    }
+}
