@@ -23,7 +23,7 @@
 
     /// The provided buffer that holds the bytes; it must go back with `ProvidedBuffers.recycle`.
     ///
-    /// Nil when the operation took no buffer: at end of stream, on an error, or for other operations.
+    /// Nil when the operation took no buffer: at end of stream, on an error, in other operations.
     @inlinable @inline(__always)
     public var bufferID: UInt16? {
         flags & 1 != 0 ? UInt16(truncatingIfNeeded: flags >> 16) : nil

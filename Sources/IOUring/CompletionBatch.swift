@@ -1,7 +1,7 @@
 /// Fixed memory for the completions of one turn of the loop, filled by `Ring.reap(into:)`.
 ///
-/// The batch is copied out of the kernel's queue so that handlers may prepare and submit while it is
-/// being walked; the queue's own entries are free again as soon as `reap` returns.
+/// The batch is copied out of the kernel's queue so that handlers may prepare and submit while it
+/// is being walked; the queue's own entries are free again as soon as `reap` returns.
 ///
 /// Cost: 4 KiB, allocated once.
 public struct CompletionBatch: ~Copyable {

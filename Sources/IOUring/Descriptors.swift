@@ -59,7 +59,7 @@ extension Descriptors {
     /// Opens a Unix socket that listens at `path`, replacing a socket file left by a dead server.
     ///
     /// Units:  `permissions` as for chmod, e.g. 0o700.
-    /// Errors: `ENAMETOOLONG` – above 107 bytes. `EEXIST` – the path is something else than a socket.
+    /// Errors: `ENAMETOOLONG` – above 107 bytes. `EEXIST` – the path is no socket.
     ///         `EADDRINUSE` – someone is listening there.
     public static func listen(
         path: String, permissions: UInt32, backlog: Int32 = 511
@@ -139,9 +139,9 @@ extension Descriptors {
 // MARK: - Files
 
 extension Descriptors {
-    /// Opens a file for reading and writing, creating it if need be, past the page cache if `direct`.
+    /// Opens a file to read and write, creating it if need be, past the page cache if `direct`.
     ///
-    /// Errors: `EINVAL` – the file system has no O_DIRECT; open with `direct: false` or move the file.
+    /// Errors: `EINVAL` – the file system has no O_DIRECT: `direct: false`, or another file system.
     public static func open(
         _ path: String, direct: Bool = true, permissions: UInt32 = 0o600
     ) throws(SystemError) -> Int32 {

@@ -6,7 +6,7 @@ import Glibc
 // caller never has to check or retry. Every operation completes with its token, once unless it says
 // otherwise. Memory passed by address must stay valid until the last completion.
 //
-// The numbers are the kernel's: `IOSQE_*` and `MSG_*` are not imported as constants of a usable type.
+// The numbers are the kernel's: `IOSQE_*` and `MSG_*` are not imported with a usable type.
 
 extension Ring {
     @usableFromInline typealias Entry = UnsafeMutablePointer<io_uring_sqe>
@@ -43,7 +43,7 @@ extension Ring {
 extension Ring {
     /// Reads into registered memory. Result: bytes, fewer at end of file.
     ///
-    /// Units:  bytes; with O_DIRECT, offset and length are multiples of the block size, else `EINVAL`.
+    /// Units:  bytes; with O_DIRECT, offset and length are multiples of the block, else `EINVAL`.
     /// Errors: `EFAULT` – the range is not inside registered buffer `buffer`.
     @inlinable
     public mutating func readFixed(
@@ -204,7 +204,7 @@ extension Ring {
 
 extension Ring {
     /// Asks to end every operation that carries `target`; they complete with `ECANCELED` or their
-    /// result. Result: how many were found; `ENOENT` for none.
+    /// result. Result: how many were found, 0 for none.
     ///
     /// The target's own last completion, not this one, says that its memory is free.
     @inlinable

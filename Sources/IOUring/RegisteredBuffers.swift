@@ -35,7 +35,7 @@ public struct RegisteredBuffers: ~Copyable {
     /// Errors: `.mapMemory`, `.registerBuffers` – too much for the limits, or the ring has some.
     public init(_ ring: borrowing Ring, count: Int, size: Int) throws(RingError) {
         precondition(count > 0 && count <= 1 << 24, "1 to 16 Mi buffers")
-        precondition(size > 0 && size % pageSize == 0 && size <= 1 << 30, "whole pages, up to 1 GiB")
+        precondition(size > 0 && size % pageSize == 0 && size <= 1 << 30, "pages, up to 1 GiB")
         // All that can fail comes first: fields are set only once nothing needs undoing.
         let memory = try MappedMemory(bytes: count * size)
         let perStretch = (1 << 30) / size

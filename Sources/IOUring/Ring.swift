@@ -40,9 +40,10 @@ public struct RingOptions: Sendable {
 
 /// One thread's io_uring: operations are prepared (Operations.swift), submitted, and reaped.
 ///
-/// Made, used and destroyed on one thread; the kernel refuses any other with `EEXIST`. Memory named
-/// in an operation belongs to the kernel until the operation's last completion: destroying the ring
-/// cancels what is pending but does not wait, so drain it first.
+/// Made, used and destroyed on one thread: a submit from another is refused, unless that thread has
+/// a ring of its own, which would then be entered instead. Memory named in an operation belongs to
+/// the kernel until the operation's last completion: destroying the ring cancels what is pending
+/// but does not wait, so drain it first.
 ///
 /// Cost: prepare and reap make no system call and allocate nothing.
 /// Source: io_uring(7); monoio and TigerBeetle for the shape of the loop.
@@ -148,8 +149,8 @@ extension Ring {
 
     /// Submits, then sleeps until `minimum` completions are ready or the time is over.
     ///
-    /// It may return with fewer, after a signal, a timeout or a moment without memory: reap, look at
-    /// the clock, and call again.
+    /// It may return with fewer, after a signal, a timeout or a moment without memory: reap, look
+    /// at the clock, and call again.
     /// Units:  nanoseconds from now; nil waits without end, 0 does not wait.
     /// Errors: `.submit` – the ring is unusable.
     @discardableResult
@@ -205,7 +206,7 @@ extension Ring {
 
     /// Submits because the queue is full, until there is an entry.
     ///
-    /// The kernel takes everything at once, save for a moment without memory; it is then given time.
+    /// The kernel takes everything at once, save when short of memory; it is then given time.
     @usableFromInline @inline(never)
     mutating func entryAfterSubmit() -> UnsafeMutablePointer<io_uring_sqe> {
         forcedSubmits &+= 1

@@ -44,8 +44,9 @@ public struct RingError: Error, Equatable, Sendable, CustomStringConvertible {
         case (_, ENOMEM):
             "the limit on locked memory is too low; raise ulimit -l (LimitMEMLOCK in systemd)"
         case (.registerBufferGroup, EEXIST):
-            "the group is in use, or the ring belongs to another thread; use it only where it was made"
-        case (_, EEXIST):
+            "the group is in use, or the ring belongs to another thread; "
+                + "use it only on the thread that made it"
+        case (_, EEXIST), (.submit, EINVAL), (.submit, EBADF):
             "the ring belongs to another thread; use it only on the thread that made it"
         case (.registerFiles, EBUSY), (.registerBuffers, EBUSY):
             "the ring already has some; register once"

@@ -2,7 +2,7 @@ import IOUring
 import Testing
 
 @Suite struct CompletionTokenTests {
-    // Method: pack extreme and ordinary parts, read each back, and compare with the documented bits.
+    // Method: pack extreme and ordinary parts, read each back, compare with the documented bits.
     @Test func partsSurviveTheRoundTrip() {
         for kind in [UInt8(0), 1, 0x80, 0xFF] {
             for generation in [UInt32(0), 1, 0x80_0000, 0xFF_FFFF] {
@@ -26,7 +26,7 @@ import Testing
         #expect(token.kind == 3)
     }
 
-    // Method: build completions from flags as the kernel documents them (buffer 1, more 2, unread 4).
+    // Method: build completions from the kernel's flags (buffer 1, more 2, unread 4).
     @Test func completionReadsItsFlags() {
         let lent = Completion(token: CompletionToken(bits: 0), result: 5, flags: 0xBEEF_0003)
         #expect(lent.bufferID == 0xBEEF)

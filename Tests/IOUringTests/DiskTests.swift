@@ -14,7 +14,8 @@ import Testing
         for n in 0..<2 {
             let address = buffers.address(used[n])
             for byte in 0..<8192 {
-                address.storeBytes(of: UInt8((byte * 7 + n * 13) % 251), toByteOffset: byte, as: UInt8.self)
+                let value = UInt8((byte * 7 + n * 13) % 251)
+                address.storeBytes(of: value, toByteOffset: byte, as: UInt8.self)
             }
             bench.ring.writeFixed(
                 slot, from: address, buffer: buffers.bufferIndex(used[n]), length: 8192,

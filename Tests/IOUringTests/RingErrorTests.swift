@@ -12,7 +12,8 @@ import Testing
         (.registerBuffers, ENOMEM, "ulimit -l"), (.registerBufferGroup, ENOMEM, "ulimit -l"),
         (.mapMemory, ENOMEM, "fewer or smaller"), (.registerFiles, EMFILE, "ulimit -n"),
         (.registerBuffers, EBUSY, "already"), (.submit, EEXIST, "thread"),
-        (.submit, EBADF, "Bad file descriptor (errno 9)"),
+        (.submit, EINVAL, "thread"),
+        (.submit, EFAULT, "Bad address (errno 14)"),
     ])
     func namesTheRemedy(_ operation: RingError.Operation, _ code: Int32, _ remedy: String) {
         let line = RingError.explanation(of: operation, code)

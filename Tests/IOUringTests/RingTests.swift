@@ -62,7 +62,7 @@ import Testing
         #expect(try bench.ready().isEmpty)
     }
 
-    // Method: wait on an idle ring; it returns without error and without completions, and not early.
+    // Method: wait on an idle ring; it returns without error or completions, and not early.
     @Test func waitEndsAtItsTimeout() throws {
         var bench = try Bench()
         let start = ContinuousClock.now
@@ -115,6 +115,18 @@ import Testing
         #expect(try bench.ready().isEmpty)
         Descriptors.close(reads)
         Descriptors.close(writes)
+    }
+
+    // Method: carry a ring to a thread that has none; its submit is refused, and the text says why.
+    @Test func anotherThreadIsRefused() throws {
+        let carried = Carried(try Bench())
+        OtherThread {
+            let error = #expect(throws: RingError.self) {
+                carried.bench.ring.noOperation(token(1))
+                try carried.bench.ring.submit()
+            }
+            #expect(error?.description.contains("another thread") == true)
+        }.join()
     }
 
     // Method: a message to a descriptor that is no ring fails, and only then completes here.
@@ -182,6 +194,13 @@ private func echo(to home: Int32, announcing writes: Int32) {
     } catch {
         Issue.record(error)
     }
+}
+
+/// Lets `anotherThreadIsRefused` do what the compiler forbids; the threads take turns.
+private final class Carried: @unchecked Sendable {
+    var bench: Bench
+
+    init(_ bench: consuming Bench) { self.bench = bench }
 }
 
 private func pipe() throws -> (Int32, Int32) {

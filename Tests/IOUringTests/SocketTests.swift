@@ -29,7 +29,7 @@ import Testing
     }
 
     // Method: 100 messages through 4 buffers, each recycled before the next is sent; one receive
-    // carries them all, with every byte in place, and reports the end of the stream without a buffer.
+    // carries them all, every byte in place, and reports the end of the stream without a buffer.
     @Test func receiveRecyclesBuffers() throws {
         var bench = try Bench()
         var buffers = try ProvidedBuffers(bench.ring, group: BufferGroup(5), count: 4, size: 256)
@@ -204,7 +204,8 @@ import Testing
             _ = try Descriptors.listen(path: String(repeating: "x", count: 108), permissions: 0o700)
         }
         #expect(long?.code == ENAMETOOLONG)
-        for descriptor in [first, again] + (second.map { [$0] } ?? []) { Descriptors.close(descriptor) }
+        for descriptor in [first, again] { Descriptors.close(descriptor) }
+        if let second { Descriptors.close(second) }
     }
 }
 

@@ -68,7 +68,7 @@ int csystem_socket_option(int fd, int level, int name, int value);
 /// Turns on TCP_NODELAY; 0 or -errno.
 int csystem_set_no_delay(int fd);
 
-/// Probes an idle peer after `seconds`, then every third of it, and gives up after three; 0 or -errno.
+/// Probes an idle peer after `seconds`, then every third of it, three times; 0 or -errno.
 int csystem_set_keepalive(int fd, int seconds);
 
 /// Keeps an IPv6 listener from taking IPv4 connections too; 0 or -errno.
