@@ -68,6 +68,32 @@ static inline int csystem_available_cores(void) {
 
 static const int csystem_o_direct = O_DIRECT;
 
+// descriptors.c: cold calls, out of line because their headers clash with Swift's Glibc module.
+
+/// A close-on-exec stream socket; the descriptor or -errno.
+int csystem_stream_socket(int family);
+
+/// Sets an int-valued socket option; 0 or -errno.
+int csystem_socket_option(int fd, int level, int name, int value);
+
+/// Turns on TCP_NODELAY; 0 or -errno.
+int csystem_set_no_delay(int fd);
+
+/// Probes an idle peer after `seconds`, then every third of it, three times; 0 or -errno.
+int csystem_set_keepalive(int fd, int seconds);
+
+/// Keeps an IPv6 listener from taking IPv4 connections too; 0 or -errno.
+int csystem_set_ipv6_only(int fd);
+
+/// A counter that wakes pollers; non-blocking, close-on-exec; the descriptor or -errno.
+int csystem_eventfd(void);
+
+/// Blocks the signals in the calling thread and delivers them as reads; the descriptor or -errno.
+int csystem_signalfd(const int *signals, size_t count);
+
+/// The number of one pending signal, 0 if there is none, or -errno.
+int csystem_next_signal(int fd);
+
 /// CRC32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to start). Finalised form.
 uint32_t csystem_crc32c(uint32_t crc, const void *bytes, size_t length);
 
