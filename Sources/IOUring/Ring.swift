@@ -126,6 +126,21 @@ extension Ring {
     }
 }
 
+// MARK: - Registered memory
+
+extension Ring {
+    /// Registers one block of memory as fixed buffer 0: disk operations on it save mapping it each
+    /// time. The memory must outlive the ring.
+    ///
+    /// Errors: `.registerBuffers` – above the limit of locked memory, or the ring has some.
+    public mutating func registerMemory(_ memory: UnsafeRawBufferPointer) throws(RingError) {
+        var block = iovec(
+            iov_base: UnsafeMutableRawPointer(mutating: memory.baseAddress), iov_len: memory.count)
+        let status = io_uring_register_buffers(raw, &block, 1)
+        guard status == 0 else { throw RingError(.registerBuffers, -status) }
+    }
+}
+
 // MARK: - Submit, wait, reap
 
 extension Ring {

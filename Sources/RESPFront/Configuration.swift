@@ -11,6 +11,39 @@ public final class Configuration: @unchecked Sendable {
     /// Milliseconds; 0 turns the latency monitor off.
     public var latencyMonitorThreshold: Int64 = 0
     public var requestLimits = RequestLimits()
+    public var port = 6379
+    public var bind = ["127.0.0.1", "-::1"]
+    public var unixsocket = ""
+    public var unixsocketperm: UInt32 = 0
+    public var tcpBacklog = 511
+    public var dir = "."
+    /// Bytes; 0: 80 % of the machine's RAM.
+    public var maxmemory = 0
+    public var maxmemoryPolicy = EvictionPolicy.noEviction
+    public var databases = 16
+    /// Seconds; 0 keeps idle clients.
+    public var timeout = 0
+    public var tcpKeepalive = 300
+    public var maxclients = 10000
+    /// Event loops; 0: one a core.
+    public var ioThreads = 0
+    public var loglevel = LogLevel.notice
+    public var logfile = ""
+    public var hz = 10
+    public var protectedMode = true
+    /// Relative to `dir`.
+    public var tierPath = "tier.log"
+    /// Bytes; 0: 80 % of the free disk.
+    public var tierMaxBytes = 0
+    public var tierMaxValue = 64 << 20
+    /// Bytes; hidden: for tests of small sizes.
+    public var tierSegmentBytes = 64 << 20
 
     public init() {}
+}
+
+/// Severity of a log line, least first (Redis 7.0 `loglevel`).
+public enum LogLevel: Int, Comparable, Sendable {
+    case debug, verbose, notice, warning
+    public static func < (a: LogLevel, b: LogLevel) -> Bool { a.rawValue < b.rawValue }
 }

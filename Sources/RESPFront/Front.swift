@@ -60,14 +60,21 @@ public final class Front {
         return session
     }
 
-    /// A client is gone. What it was waiting for is released.
+    /// A client is gone. What it was waiting for is released; its token stays taken until
+    /// `forget`.
     public func close(_ session: Session) {
         for (address, _) in session.staged { worker.unstage(address) }
         session.staged.removeAll()
         sessions[Int(session.token)] = nil
-        freeTokens.append(session.token)
         sessionCount -= 1
     }
+
+    /// Nothing carries the closed session's token any more.
+    public func forget(_ session: Session) { freeTokens.append(session.token) }
+
+    /// CLIENT PAUSE holds clients up.
+    public var isPaused: Bool { server.isPaused && worker.now < server.pauseEnd }
+    public var pauseHasEnded: Bool { !pausedSessions.isEmpty && !isPaused }
 
     public func session(_ token: UInt32) -> Session? {
         Int(token) < sessions.count ? sessions[Int(token)] : nil

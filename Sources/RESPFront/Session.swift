@@ -83,6 +83,9 @@ public final class Session {
         if replyMode == .skipNext { replyMode = .skipThis }
     }
 
+    /// Unix milliseconds of the last command, or of the connection.
+    public var lastActivity: Int64 { lastCommandAt }
+
     /// Bytes of memory the session holds.
     public var memory: Int { input.capacity + output.capacity + parser.heldBytes + unsentBytes + 512 }
     public var queuedInput: Int { input.count }

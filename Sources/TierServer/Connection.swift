@@ -1,0 +1,29 @@
+import IOUring
+import Primitives
+import RESPFront
+import RESPWire
+
+/// One client's socket on one loop: what the kernel is doing for it, and its session.
+final class Connection {
+    let descriptor: Int32
+    let session: Session
+    let slot: UInt32
+    /// Bytes the kernel is sending; the session fills its other buffer meanwhile.
+    var sending = ReplyBuffer(capacity: 1024)
+    var isReceiving = false
+    /// A send whose end is announced by a completion is on its way.
+    var isSending = false
+    /// A silent send was prepared this turn; nil until its shortfall is known.
+    var silentResult: Int32?
+    var isClosing = false
+    /// Receiving was stopped because the session could not take more.
+    var isHeldBack = false
+
+    init(descriptor: Int32, session: Session, slot: UInt32) {
+        self.descriptor = descriptor
+        self.session = session
+        self.slot = slot
+    }
+
+    var isIdle: Bool { !isReceiving && !isSending }
+}

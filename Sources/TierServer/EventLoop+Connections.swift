@@ -1,0 +1,201 @@
+import Glibc
+import IOUring
+import Primitives
+import RESPFront
+import RESPWire
+
+/// Sockets of one loop: accepting, receiving, sending, closing.
+extension EventLoop {
+    // MARK: Accepting
+
+    /// A listener of the first loop accepted a connection: it goes to the loop with fewest.
+    func accepted(_ slot: UInt32, _ completion: Completion) {
+        if !completion.hasMore { server.armListener(self, Int(slot)) }
+        guard completion.failure == nil else { return }
+        let isUnix = server.listeners[Int(slot)].isUnix
+        let target = server.nextLoop()
+        if target == index {
+            adopt(completion.result, isUnix: isUnix)
+        } else {
+            server.mailboxes[target].post(.adopt(descriptor: completion.result, isUnix: isUnix))
+        }
+    }
+
+    func adopt(_ descriptor: Int32, isUnix: Bool) {
+        if let refusal = server.refusal(of: descriptor, isUnix: isUnix) {
+            refuse(descriptor, refusal)
+            return
+        }
+        let configuration = server.configuration
+        if !isUnix {
+            try? Descriptors.setNoDelay(descriptor)
+            if configuration.tcpKeepalive > 0 {
+                try? Descriptors.setKeepAlive(descriptor, seconds: Int32(configuration.tcpKeepalive))
+            }
+        }
+        let names = SocketName.of(descriptor, unixPath: isUnix ? configuration.unixsocket : nil)
+        let session = front.open(
+            descriptor: descriptor, peerAddress: names.peer, localAddress: names.local)
+        let slot = session.token
+        while connections.count <= Int(slot) { connections.append(nil) }
+        let connection = Connection(descriptor: descriptor, session: session, slot: slot)
+        connections[Int(slot)] = connection
+        receive(connection)
+    }
+
+    /// One error line, then the connection is closed.
+    private func refuse(_ descriptor: Int32, _ line: String) {
+        let bytes = Array(line.utf8)
+        _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue | MSG_DONTWAIT.rawValue))
+        Descriptors.close(descriptor)
+        server.connectionEnded()
+    }
+
+    // MARK: Receiving
+
+    func receive(_ connection: Connection) {
+        connection.isReceiving = true
+        ring.receive(
+            connection.descriptor, group: EventLoop.receiveGroup,
+            EventLoop.token(.receive, connection.slot))
+    }
+
+    func received(_ slot: UInt32, _ completion: Completion) {
+        guard let connection = connections[Int(slot)] else {
+            if let id = completion.bufferID { received.recycle(id) }
+            return
+        }
+        if !completion.hasMore { connection.isReceiving = false }
+        if let id = completion.bufferID {
+            if completion.result > 0, !connection.isClosing {
+                front.receive(connection.session, received.address(of: id), Int(completion.result))
+                front.touched.append(slot)
+            }
+            received.recycle(id)
+        }
+        if connection.isClosing { return finishClosing(connection) }
+        if completion.result == 0 || (completion.failure.map { $0 != ENOBUFS && $0 != ECANCELED } ?? false) {
+            return close(connection)
+        }
+        holdBackIfNeeded(connection)
+        if !connection.isReceiving, !connection.isHeldBack { starved.append(connection) }
+    }
+
+    /// A session that waits with a full buffer receives no more until it goes on.
+    private func holdBackIfNeeded(_ connection: Connection) {
+        guard !connection.isHeldBack, !front.wantsInput(connection.session) else { return }
+        connection.isHeldBack = true
+        if connection.isReceiving {
+            ring.cancel(EventLoop.token(.receive, connection.slot), EventLoop.token(.cancel))
+        }
+    }
+
+    /// Receives again where receiving ended; after the sessions have run, so that buffers are back.
+    func rearm() {
+        if starved.isEmpty { return }
+        let waiting = starved
+        starved.removeAll(keepingCapacity: true)
+        for connection in waiting where !connection.isReceiving && !connection.isClosing {
+            if !connection.isHeldBack { receive(connection) }
+        }
+    }
+
+    // MARK: Sending
+
+    /// Hands new replies to the kernel. A reply that fits the socket's buffer is sent within the
+    /// submit and announced by nothing.
+    func sendReplies() {
+        guard !front.touched.isEmpty else { return }
+        let touched = front.touched
+        front.touched.removeAll(keepingCapacity: true)
+        for slot in touched {
+            guard let connection = connections[Int(slot)], !connection.isClosing else { continue }
+            send(connection)
+        }
+    }
+
+    private func send(_ connection: Connection) {
+        let session = connection.session
+        if session.isKilled { return close(connection) }
+        if connection.isHeldBack, front.wantsInput(session) {
+            connection.isHeldBack = false
+            if !connection.isReceiving { starved.append(connection) }
+        }
+        guard !connection.isSending, connection.sending.isEmpty else { return }
+        guard !session.output.isEmpty else {
+            if session.closesAfterReply { close(connection) }
+            return
+        }
+        swap(&connection.sending, &session.output)
+        session.unsentBytes = connection.sending.count
+        front.outputBytes &+= UInt64(connection.sending.count)
+        connection.silentResult = Int32(clamping: connection.sending.count)
+        ring.sendSilently(
+            connection.descriptor, connection.sending.bytes, length: connection.sending.count,
+            EventLoop.token(.silentSend, connection.slot))
+        silent.append(connection)
+    }
+
+    /// The submit is over: silent sends without a completion have gone out whole.
+    func settleSilentSends() {
+        if silent.isEmpty { return }
+        let settled = silent
+        silent.removeAll(keepingCapacity: true)
+        for connection in settled {
+            guard let result = connection.silentResult else { continue }
+            connection.silentResult = nil
+            if result < 0, result != -EAGAIN {
+                connection.sending.removeAll()
+                close(connection)
+                continue
+            }
+            advance(connection, sent: max(0, Int(result)))
+        }
+    }
+
+    func sent(_ slot: UInt32, _ completion: Completion) {
+        guard let connection = connections[Int(slot)] else { return }
+        connection.isSending = false
+        if connection.isClosing { return finishClosing(connection) }
+        if completion.result < 0 { return close(connection) }
+        advance(connection, sent: Int(completion.result))
+    }
+
+    /// Some of the bytes are out: sends the rest, or lets the session go on.
+    private func advance(_ connection: Connection, sent: Int) {
+        connection.sending.consume(sent)
+        connection.session.unsentBytes = connection.sending.count
+        if !connection.sending.isEmpty, !connection.isClosing {
+            connection.isSending = true
+            ring.send(
+                connection.descriptor, connection.sending.bytes, length: connection.sending.count,
+                EventLoop.token(.send, connection.slot))
+            return
+        }
+        connection.sending.shrink(to: 64 << 10)
+        let session = connection.session
+        if session.wait == .output { front.outputDrained(session) }
+        if !session.output.isEmpty || session.closesAfterReply || connection.isHeldBack {
+            front.touched.append(connection.slot)
+        }
+    }
+
+    // MARK: Closing
+
+    func close(_ connection: Connection) {
+        guard !connection.isClosing else { return }
+        connection.isClosing = true
+        front.close(connection.session)
+        if connection.isIdle { return finishClosing(connection) }
+        ring.cancelAll(on: connection.descriptor, EventLoop.token(.cancel))
+    }
+
+    /// The kernel has let go of the connection's memory: the slot and the descriptor are free.
+    private func finishClosing(_ connection: Connection) {
+        guard connection.isIdle, connections[Int(connection.slot)] === connection else { return }
+        connections[Int(connection.slot)] = nil
+        front.forget(connection.session)
+        Descriptors.close(connection.descriptor)
+        server.connectionEnded()
+    }
+}

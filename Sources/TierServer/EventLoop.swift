@@ -1,0 +1,183 @@
+import CSystem
+import Glibc
+import IOUring
+import Primitives
+import RESPFront
+import RESPWire
+import TieredStore
+
+/// One core's loop: its ring, its connections, its part of the front and of the store.
+///
+/// A turn: take completions → run sessions → background work of the store → hand disk requests and
+/// replies to the ring → sleep until something happens. Everything a turn touches is its own but
+/// for stripes (locked), the log's and the ledger's counters (atomic) and its mailbox.
+final class EventLoop {
+    /// What a completion is for; with the slot it finds its object.
+    enum Kind: UInt8 {
+        case accept = 1, receive, send, silentSend, disk, mail, cancel, wake, signal
+    }
+
+    let index: Int
+    let server: Server
+    let front: Front
+    let worker: StoreWorker
+    let mailbox: Mailbox
+    var ring: Ring
+    var received: ProvidedBuffers
+    var batch = CompletionBatch()
+    var connections: [Connection?] = []
+    var freeSlots: [UInt32] = []
+    /// Connections with a silent send whose outcome this turn's completions tell.
+    var silent: [Connection] = []
+    /// Connections whose receive ended for lack of buffers.
+    var starved: [Connection] = []
+    var isStopping = false
+    var nextCron: UInt64 = 0
+    var cronCount = 0
+    private var isFirstTurn = true
+
+    static let tierFile = FileSlot(0)
+    static let receiveGroup = BufferGroup(1)
+
+    /// Must be called on the thread that runs the loop: the ring belongs to it.
+    init(index: Int, server: Server, mailbox: Mailbox) throws(RingError) {
+        self.index = index
+        self.server = server
+        self.mailbox = mailbox
+        front = server.state.fronts[index]
+        worker = front.worker
+        ring = try Ring(entries: 1024)
+        received = try ProvidedBuffers(ring, group: EventLoop.receiveGroup, count: 128, size: 16 << 10)
+        try ring.registerFiles(slots: 8)
+        try ring.setFile(EventLoop.tierFile, to: server.tierFile.descriptor)
+        try ring.registerMemory(worker.bufferMemory)
+    }
+
+    static func token(_ kind: Kind, _ slot: UInt32 = 0) -> CompletionToken {
+        CompletionToken(kind: kind.rawValue, generation: 0, slot: slot)
+    }
+
+    // MARK: The loop
+
+    func run() {
+        ring.pollRepeatedly(mailbox.event, EventLoop.token(.mail))
+        if index == 0 { server.armListeners(self) }
+        while !isStopping {
+            do throws(RingError) { try turn() } catch {
+                server.log.write(.warning, "the ring failed: \(error)")
+                server.stop()
+                return
+            }
+        }
+    }
+
+    private func turn() throws(RingError) {
+        setTime()
+        takeCompletions()
+        settleSilentSends()
+        front.resume()
+        if worker.instant >= nextCron { cron() }
+        let hasMore = worker.background()
+        handOverDiskRequests()
+        sendReplies()
+        rearm()
+        server.world.yield()
+        if hasMore || worker.hasRunnable || !front.touched.isEmpty {
+            try ring.flush()
+        } else {
+            let wait = nextCron > worker.instant ? nextCron - worker.instant : 1
+            try ring.submitAndWait(minimum: 1, timeoutNanoseconds: wait)
+        }
+    }
+
+    func setTime() {
+        worker.setTime(
+            milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: csystem_monotonic_ns())
+    }
+
+    private func takeCompletions() {
+        while true {
+            let count = ring.reap(into: &batch)
+            for i in 0..<count { handle(batch[i]) }
+            if count < CompletionBatch.capacity { return }
+        }
+    }
+
+    @inline(__always)
+    private func handle(_ completion: Completion) {
+        let slot = completion.token.slot
+        switch Kind(rawValue: completion.token.kind) {
+        case .receive: received(slot, completion)
+        case .disk: worker.complete(slot, result: Int(completion.result))
+        case .send: sent(slot, completion)
+        case .silentSend: connections[Int(slot)]?.silentResult = completion.result
+        case .accept: accepted(slot, completion)
+        case .mail: readMail(rearm: !completion.hasMore)
+        case .signal: server.takeSignals(self, rearm: !completion.hasMore)
+        case .cancel, .wake, nil: break
+        }
+    }
+
+    private func handOverDiskRequests() {
+        while let request = worker.takeRequest() {
+            let token = EventLoop.token(.disk, request.token)
+            let offset = UInt64(request.offset), length = UInt32(request.length)
+            switch request.kind {
+            case .read where request.isRegistered:
+                ring.readFixed(
+                    EventLoop.tierFile, into: request.memory!, buffer: BufferIndex(0), length: length,
+                    at: offset, token)
+            case .read:
+                ring.read(EventLoop.tierFile, into: request.memory!, length: length, at: offset, token)
+            case .write where request.isRegistered:
+                ring.writeFixed(
+                    EventLoop.tierFile, from: request.memory!, buffer: BufferIndex(0), length: length,
+                    at: offset, token)
+            case .write:
+                ring.write(EventLoop.tierFile, from: request.memory!, length: length, at: offset, token)
+            case .allocate:
+                ring.allocate(EventLoop.tierFile, at: offset, length: UInt64(length), token)
+            }
+        }
+    }
+
+    // MARK: Mail and time
+
+    private func readMail(rearm: Bool) {
+        for message in mailbox.take() {
+            switch message {
+            case .adopt(let descriptor, let isUnix): adopt(descriptor, isUnix: isUnix)
+            case .lookAround: lookAround()
+            case .stop: isStopping = true
+            }
+        }
+        if rearm { ring.pollRepeatedly(mailbox.event, EventLoop.token(.mail)) }
+    }
+
+    /// Sessions were killed, or a pause began or ended, on another loop.
+    func lookAround() {
+        if !front.isPaused { front.unpause() }
+        for case let connection? in connections where connection.session.isKilled {
+            close(connection)
+        }
+    }
+
+    /// `hz` times a second.
+    private func cron() {
+        let hz = max(1, server.configuration.hz)
+        nextCron = worker.instant + UInt64(1_000_000_000 / hz)
+        cronCount &+= 1
+        worker.expire(buckets: 20000)
+        if front.pauseHasEnded { lookAround() }
+        if cronCount % hz == 0 { closeIdleConnections() }
+        if index == 0 { server.cron(self) }
+    }
+
+    private func closeIdleConnections() {
+        let limit = Int64(server.configuration.timeout) * 1000
+        guard limit > 0 else { return }
+        for case let connection? in connections where !connection.isClosing {
+            if worker.now - connection.session.lastActivity > limit { close(connection) }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import CSystem
+import Glibc
+import IOUring
+import Primitives
+import TieredStore
+
+/// The tier file on disk: opened, checked to be ours, locked, given its first blocks.
+struct TierFile {
+    /// Why the server must not start; one line for a person.
+    struct Refusal: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    let descriptor: Int32
+    let path: String
+    let generation: UInt64
+    /// Room for the superblock and the segment table, aligned for O_DIRECT.
+    private let memory: UnsafeMutableRawPointer
+    let headerSize: Int
+
+    /// Opens or creates the file at `path` for `segments` segments. In this version the file starts
+    /// empty: what it held before is forgotten, its records are told apart by their generation.
+    init(path: String, segmentSize: Int, segmentCount: Int, hashSeed: UInt64) throws(Refusal) {
+        self.path = path
+        headerSize = Superblock.size(segments: segmentCount)
+        guard segmentCount >= 4 else {
+            throw Refusal(description: """
+                tier-max-bytes is too small: it must hold at least 4 segments of \
+                \(segmentSize >> 20) MiB (\(segmentSize * 4 >> 20) MiB)
+                """)
+        }
+        memory = .allocate(byteCount: headerSize, alignment: 4096)
+        do throws(SystemError) {
+            descriptor = try Descriptors.open(path)
+            try Descriptors.lock(descriptor)
+            generation = try TierFile.previousGeneration(descriptor, path, memory) + 1
+            try Descriptors.truncate(descriptor, to: UInt64(headerSize + segmentSize * segmentCount))
+        } catch {
+            throw Refusal(description: "tier file \(path): \(error.description)")
+        }
+        Superblock(
+            segmentSize: segmentSize, segmentCount: segmentCount, generation: generation,
+            hashSeed: hashSeed
+        ).encode(to: memory)
+        (memory + 4096).initializeMemory(as: UInt8.self, repeating: 0, count: headerSize - 4096)
+        try writeHeader()
+    }
+
+    /// Generation of the file's superblock; 0 for an empty file. Someone else's file is refused.
+    private static func previousGeneration(
+        _ descriptor: Int32, _ path: String, _ memory: UnsafeMutableRawPointer
+    ) throws(SystemError) -> UInt64 {
+        let length = try Descriptors.length(of: descriptor)
+        if length == 0 { return 0 }
+        guard length >= 4096, pread(descriptor, memory, 4096, 0) == 4096 else {
+            throw SystemError(EINVAL, "use it: it is not empty and not a tier file")
+        }
+        do throws(Superblock.Refusal) {
+            return try Superblock(decoding: memory).generation
+        } catch {
+            switch error {
+            case .notATierFile: throw SystemError(EINVAL, "use it: it is not a tier file")
+            case .damaged: throw SystemError(EINVAL, "use it: its superblock is damaged")
+            case .newerFormat(let version):
+                throw SystemError(EINVAL, "use it: it has format \(version), written by a newer tierd")
+            }
+        }
+    }
+
+    /// Writes the superblock and the segment table.
+    func writeHeader(of log: SegmentLog? = nil) throws(Refusal) {
+        if let log { Superblock.encodeTable(of: log, to: memory + 4096) }
+        guard pwrite(descriptor, memory, headerSize, 0) == headerSize else {
+            let error = SystemError(errno, "write its superblock")
+            throw Refusal(description: "tier file \(path): \(error.description)")
+        }
+    }
+
+    /// Bytes free on the file system `directory` is on, and what the file at `path` has already.
+    static func room(directory: String, path: String) -> Int {
+        var status = statvfs()
+        guard statvfs(directory, &status) == 0 else { return 0 }
+        var own = stat()
+        let used = stat(path, &own) == 0 ? Int(own.st_blocks) * 512 : 0
+        return Int(status.f_bavail) * Int(status.f_frsize) + used
+    }
+}
