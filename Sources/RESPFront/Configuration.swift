@@ -40,6 +40,29 @@ public final class Configuration: @unchecked Sendable {
     public var tierSegmentBytes = 64 << 20
 
     public init() {}
+
+    public struct ConfigurationError: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    public static func load(arguments: [String]) throws(ConfigurationError) -> Configuration {
+        let configuration = Configuration()
+        var i = 0
+        while i + 1 < arguments.count {
+            let value = arguments[i + 1]
+            switch arguments[i] {
+            case "--port": configuration.port = Int(value)!
+            case "--maxmemory": configuration.maxmemory = Int(value)! << 20
+            case "--io-threads": configuration.ioThreads = Int(value)!
+            case "--tier-path": configuration.tierPath = value
+            case "--tier-max-bytes": configuration.tierMaxBytes = Int(value)! << 20
+            case "--dir": configuration.dir = value
+            default: break
+            }
+            i += 2
+        }
+        return configuration
+    }
 }
 
 /// Severity of a log line, least first (Redis 7.0 `loglevel`).

@@ -1,6 +1,7 @@
 import CSystem
 import Primitives
 import RESPWire
+import Synchronization
 import TieredStore
 
 /// One loop's part of the RESP front: its sessions, its command rows, its dispatcher.
@@ -78,6 +79,15 @@ public final class Front {
 
     public func session(_ token: UInt32) -> Session? {
         Int(token) < sessions.count ? sessions[Int(token)] : nil
+    }
+
+    /// Bytes held for clients and their staged values, refreshed now and then by the loop that owns this front.
+    public var clientBytes: Int { clientBytesWord.load(ordering: .relaxed) }
+    private let clientBytesWord = Atomic<Int>(0)
+
+    public func countClientBytes() {
+        let bytes = sessions.reduce(worker.stagingBytes) { $0 + ($1?.memory ?? 0) }
+        clientBytesWord.store(bytes, ordering: .relaxed)
     }
 
     // MARK: Bytes in

@@ -25,6 +25,10 @@ public final class ServerState: @unchecked Sendable {
     public var requestShutdown: () -> Void = {}
     /// Resident set size in bytes, as the process is accounted by the kernel.
     public var residentSetSize: () -> Int = { 0 }
+    /// Clients connected now, accepted since start, and turned away.
+    public var connectedClients: () -> Int = { 0 }
+    public var receivedConnections: () -> Int = { 0 }
+    public var rejectedConnections: () -> Int = { 0 }
     private let clientIDs = Atomic<Int64>(0)
     /// Ticks a microsecond of `csystem_ticks`.
     public let ticksPerMicrosecond: Double

@@ -46,7 +46,7 @@ extension EventLoop {
     /// One error line, then the connection is closed.
     private func refuse(_ descriptor: Int32, _ line: String) {
         let bytes = Array(line.utf8)
-        _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue | MSG_DONTWAIT.rawValue))
+        _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
         Descriptors.close(descriptor)
         server.connectionEnded()
     }

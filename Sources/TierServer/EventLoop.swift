@@ -169,6 +169,7 @@ final class EventLoop {
         cronCount &+= 1
         worker.expire(buckets: 20000)
         if front.pauseHasEnded { lookAround() }
+        front.countClientBytes()
         if cronCount % hz == 0 { closeIdleConnections() }
         if index == 0 { server.cron(self) }
     }

@@ -1,0 +1,285 @@
+import CSystem
+import Glibc
+import IOUring
+import Primitives
+import RESPFront
+import Synchronization
+import TieredStore
+
+/// The process: settings, store, tier file, listeners and one event loop a core.
+public final class Server: @unchecked Sendable {
+    struct Listener {
+        let descriptor: Int32
+        let isUnix: Bool
+    }
+
+    /// Why the server does not start; one line for a person.
+    public struct StartError: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    public let configuration: Configuration
+    public let state: ServerState
+    let tierFile: TierFile
+    let log: ServerLog
+    let world: World
+    let mailboxes: [Mailbox]
+    let memory: MemoryBudget
+    private(set) var listeners: [Listener] = []
+    private let signals: Int32
+    private let connected = Atomic<Int>(0)
+    private let rejected = Atomic<Int>(0)
+    private let received = Atomic<Int>(0)
+    private var roundRobin = 0
+    private var threads: [pthread_t] = []
+    private var isShuttingDown = false
+
+    /// Opens everything the server needs; nothing is served before `run`.
+    public init(_ configuration: Configuration) throws(StartError) {
+        self.configuration = configuration
+        log = ServerLog(path: configuration.logfile, level: configuration.loglevel)
+        do throws(SystemError) {
+            signals = try Descriptors.signals([SIGTERM, SIGINT])
+        } catch { throw StartError(description: error.description) }
+        signal(SIGPIPE, SIG_IGN)
+        if chdir(configuration.dir) != 0 {
+            throw StartError(
+                description: "dir \(configuration.dir): \(SystemError.text(of: errno))")
+        }
+        Server.raiseDescriptorLimit(configuration.maxclients)
+        let options = Server.options(configuration)
+        do throws(TierFile.Refusal) {
+            tierFile = try TierFile(
+                path: configuration.tierPath, segmentSize: options.segmentSize,
+                segmentCount: options.tierCapacity / options.segmentSize, hashSeed: options.hashSeed)
+        } catch { throw StartError(description: error.description) }
+        guard let store = Store(options) else {
+            throw StartError(description: """
+                cannot reserve \(options.addressSpace * 5 >> 30) GiB of addresses: \
+                check ulimit -v and vm.overcommit_memory
+                """)
+        }
+        store.policy = configuration.maxmemoryPolicy
+        state = ServerState(
+            store: store, configuration: configuration, now: Int64(csystem_realtime_us() / 1000),
+            processID: getpid(), seed: options.hashSeed &+ 1, ticksPerMicrosecond: Server.tickRate())
+        world = World(loops: options.workers)
+        do throws(SystemError) {
+            var boxes: [Mailbox] = []
+            for _ in 0..<options.workers { boxes.append(try Mailbox()) }
+            mailboxes = boxes
+        } catch { throw StartError(description: error.description) }
+        memory = MemoryBudget(configuration: configuration, store: store)
+        do throws(SystemError) { try listen() } catch {
+            throw StartError(description: error.description)
+        }
+        connectState()
+    }
+
+    /// What the store is built with, from the settings and the machine.
+    private static func options(_ configuration: Configuration) -> StoreOptions {
+        var options = StoreOptions()
+        let cores = Int(csystem_available_cores())
+        options.databases = configuration.databases
+        options.workers = max(1, min(64, configuration.ioThreads == 0 ? cores : configuration.ioThreads))
+        let limit = MemoryBudget.processLimit(configuration)
+        options.memoryLimit = limit
+        options.addressSpace = max(4 << 30, max(limit, MemoryBudget.machineBytes) * 4)
+        if limit < 64 << 20 {
+            options.pageSize = 16 << 10
+            options.stripes = 64
+            options.writeBuffers = 4
+            options.writeBufferSize = 64 << 10
+            options.readBuffers = 32
+        }
+        options.segmentSize = configuration.tierSegmentBytes
+        options.writeBufferSize = min(options.writeBufferSize, options.segmentSize / 4)
+        let room = TierFile.room(directory: configuration.dir, path: configuration.tierPath)
+        options.tierCapacity = configuration.tierMaxBytes > 0 ? configuration.tierMaxBytes : room / 10 * 8
+        options.tierMaxValue = configuration.tierMaxValue
+        var seed = SystemRandomNumberGenerator()
+        options.hashSeed = seed.next()
+        options.seed = seed.next()
+        return options
+    }
+
+    private func connectState() {
+        state.runAlone = { body in body() }
+        state.residentSetSize = { [memory] in memory.residentSetSize() }
+        state.wakeLoops = { [mailboxes] in for box in mailboxes { box.post(.lookAround) } }
+        state.requestShutdown = { [unowned self] in stop() }
+        state.connectedClients = { [unowned self] in connected.load(ordering: .relaxed) }
+        state.receivedConnections = { [unowned self] in received.load(ordering: .relaxed) }
+        state.rejectedConnections = { [unowned self] in rejected.load(ordering: .relaxed) }
+        if state.fronts.count > 1 {
+            state.runAlone = { [unowned self] body in
+                world.runAlone(wake: { for box in self.mailboxes { Descriptors.raise(box.event) } }, body)
+            }
+        }
+    }
+
+    // MARK: Listening
+
+    private func listen() throws(SystemError) {
+        if configuration.port != 0 {
+            for host in configuration.bind {
+                let isOptional = host.hasPrefix("-")
+                let name = isOptional ? String(host.dropFirst()) : host
+                do throws(SystemError) {
+                    let socket = try Descriptors.listen(
+                        host: name, port: UInt16(configuration.port),
+                        backlog: Int32(configuration.tcpBacklog))
+                    listeners.append(Listener(descriptor: socket, isUnix: false))
+                } catch {
+                    if !isOptional || error.code == EADDRINUSE { throw error }
+                }
+            }
+        }
+        if !configuration.unixsocket.isEmpty {
+            let permissions = configuration.unixsocketperm == 0 ? 0o755 : configuration.unixsocketperm
+            let socket = try Descriptors.listen(path: configuration.unixsocket, permissions: permissions)
+            listeners.append(Listener(descriptor: socket, isUnix: true))
+        }
+        if listeners.isEmpty { throw SystemError(EINVAL, "listen anywhere: port is 0, no unixsocket") }
+    }
+
+    func armListeners(_ loop: EventLoop) {
+        for i in listeners.indices { armListener(loop, i) }
+        loop.ring.pollRepeatedly(signals, EventLoop.token(.signal))
+    }
+
+    func armListener(_ loop: EventLoop, _ i: Int) {
+        loop.ring.accept(listeners[i].descriptor, EventLoop.token(.accept, UInt32(i)))
+    }
+
+    /// Loop that adopts the next connection. Called by the first loop only.
+    func nextLoop() -> Int {
+        roundRobin = roundRobin + 1 == mailboxes.count ? 0 : roundRobin + 1
+        return roundRobin
+    }
+
+    /// A line for a connection that may not be served, or nil.
+    func refusal(of descriptor: Int32, isUnix: Bool) -> String? {
+        received.add(1, ordering: .relaxed)
+        if connected.add(1, ordering: .relaxed).newValue > configuration.maxclients {
+            rejected.add(1, ordering: .relaxed)
+            return "-ERR max number of clients reached\r\n"
+        }
+        if configuration.protectedMode, configuration.requirepass.isEmpty, !isUnix,
+            !SocketName.isLoopback(descriptor) {
+            rejected.add(1, ordering: .relaxed)
+            return """
+                -DENIED tierd is running in protected mode: protected-mode is on and no password is \
+                set, so only clients on this machine are served. Set requirepass, or turn \
+                protected-mode off if the network is trusted.\r\n
+                """
+        }
+        return nil
+    }
+
+    func connectionEnded() { connected.subtract(1, ordering: .relaxed) }
+
+    // MARK: Running
+
+    /// Serves until SIGTERM, SIGINT or SHUTDOWN. The calling thread becomes the first loop.
+    public func run() throws(StartError) {
+        let first = try makeLoop(0)
+        for index in 1..<max(1, mailboxes.count) { startThread(index) }
+        logStart()
+        memory.baseline()
+        first.run()
+        for thread in threads { pthread_join(thread, nil) }
+        do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store.log) } catch {
+            log.write(.warning, error.description)
+        }
+        if !configuration.unixsocket.isEmpty { unlink(configuration.unixsocket) }
+        log.write(.warning, "tierd is now ready to exit, bye bye...")
+    }
+
+    private func makeLoop(_ index: Int) throws(StartError) -> EventLoop {
+        do throws(RingError) {
+            return try EventLoop(index: index, server: self, mailbox: mailboxes[index])
+        } catch { throw StartError(description: error.description) }
+    }
+
+    private func startThread(_ index: Int) {
+        let start = Unmanaged.passRetained(ThreadStart(server: self, index: index))
+        var thread = pthread_t()
+        let status = pthread_create(&thread, nil, { pointer in
+            let start = Unmanaged<ThreadStart>.fromOpaque(pointer!).takeRetainedValue()
+            do throws(StartError) { try start.server.makeLoop(start.index).run() } catch {
+                start.server.log.write(.warning, error.description)
+                exit(1)
+            }
+            return nil
+        }, start.toOpaque())
+        precondition(status == 0, "cannot start a thread")
+        threads.append(thread)
+    }
+
+    private final class ThreadStart {
+        let server: Server
+        let index: Int
+        init(server: Server, index: Int) {
+            self.server = server
+            self.index = index
+        }
+    }
+
+    /// Ends every loop after its turn.
+    func stop() {
+        for box in mailboxes { box.post(.stop) }
+    }
+
+    func takeSignals(_ loop: EventLoop, rearm: Bool) {
+        while let number = try? Descriptors.nextSignal(signals) {
+            let name = number == SIGINT ? "SIGINT" : "SIGTERM"
+            if isShuttingDown { exit(1) }
+            isShuttingDown = true
+            log.write(.warning, "Received \(name) scheduling shutdown...")
+            stop()
+        }
+        if rearm { loop.ring.pollRepeatedly(signals, EventLoop.token(.signal)) }
+    }
+
+    /// The first loop's periodic work for the whole process.
+    func cron(_ loop: EventLoop) {
+        memory.adjust(clientBytes: loop.front.server.fronts.reduce(0) { $0 + $1.clientBytes })
+        let error = loop.worker.lastWriteError
+        if error != lastReportedError {
+            lastReportedError = error
+            if error != 0 {
+                log.write(.warning, "tier file: a write failed: \(SystemError.text(of: Int32(error)))")
+            }
+        }
+    }
+    private var lastReportedError = 0
+
+    // MARK: Start-up facts
+
+    private func logStart() {
+        let options = state.store.options
+        log.write(.notice, """
+            tierd started: \(options.workers) event loop\(options.workers == 1 ? "" : "s"), \
+            RAM \(MemoryBudget.processLimit(configuration) >> 20) MiB, tier file \
+            \(tierFile.path) of up to \(state.store.log.capacityBytes >> 20) MiB
+            """)
+        log.write(.notice, "Ready to accept connections")
+    }
+
+    /// Ticks a microsecond of the cycle counter, measured over a millisecond.
+    private static func tickRate() -> Double {
+        let tick = csystem_ticks(), start = csystem_monotonic_ns()
+        while csystem_monotonic_ns() - start < 1_000_000 {}
+        return Double(csystem_ticks() - tick) * 1000 / Double(csystem_monotonic_ns() - start)
+    }
+
+    private static func raiseDescriptorLimit(_ clients: Int) {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        let wanted = rlim_t(clients + 64)
+        if limit.rlim_cur >= wanted { return }
+        limit.rlim_cur = min(wanted, limit.rlim_max)
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
