@@ -17,6 +17,18 @@ import Testing
         #expect(try bench.ready().isEmpty)
     }
 
+    // Method: read back the flags the kernel accepted and the size of both queues.
+    @Test func ringHasItsFlagsAndSizes() throws {
+        let ring = try Ring(entries: 100, options: RingOptions(completionsPerEntry: 4))
+        let wanted = UInt32(IORING_SETUP_SINGLE_ISSUER) | UInt32(IORING_SETUP_DEFER_TASKRUN)
+            | UInt32(IORING_SETUP_SUBMIT_ALL) | UInt32(IORING_SETUP_CQSIZE)
+        let (flags, completions) = (ring.raw.pointee.flags, ring.raw.pointee.cq.ring_entries)
+        #expect(flags & wanted == wanted)
+        let (entries, free) = (ring.entries, ring.freeEntries)
+        #expect(entries == 128 && free == 128)
+        #expect(completions == 512)
+    }
+
     // Method: prepare 50 no-ops on a queue of 4; all complete in order, submits were forced.
     @Test func fullQueueSubmitsByItself() throws {
         var bench = try Bench(entries: 4, perEntry: 16)
