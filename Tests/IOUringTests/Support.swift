@@ -94,8 +94,8 @@ func becomesReadable(_ descriptor: Int32) -> Bool {
     return poll(&wanted, 1, 10_000) == 1
 }
 
-/// What another thread found, to be judged by the test once it has joined: an expectation that fails
-/// on a thread of its own is not charged to any test.
+/// What another thread found, to be judged by the test once it has joined: an expectation that
+/// fails on a thread of its own is not charged to any test.
 final class Outcome<Value>: @unchecked Sendable {
     var value: Value?
 }
