@@ -153,7 +153,7 @@ extension Descriptors {
         return descriptor
     }
 
-    /// Takes the file for this process until the descriptor is closed.
+    /// Takes the file for this process until the descriptor is closed, here and in forked children.
     ///
     /// Errors: `EWOULDBLOCK` – another process has it.
     public static func lock(_ descriptor: Int32) throws(SystemError) {

@@ -21,9 +21,9 @@ import Testing
 
     // Method: a generation past 24 bits must wrap and must not leak into the kind.
     @Test func generationWraps() {
-        let token = CompletionToken(kind: 3, generation: 0x100_0001, slot: 9)
+        let token = CompletionToken(kind: 2, generation: 0x100_0001, slot: 9)
         #expect(token.generation == 1)
-        #expect(token.kind == 3)
+        #expect(token.kind == 2)
     }
 
     // Method: build completions from the kernel's flags (buffer 1, more 2, unread 4).

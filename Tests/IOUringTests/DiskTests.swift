@@ -151,7 +151,8 @@ import Testing
         return try RegisteredBuffers(ring, count: 2, size: 4096)
     }
 
-    // Method: lock one file through two descriptors; the second is refused until the first closes.
+    // Method: lock one file through two descriptors; the second is refused until the first unlocks.
+    // Closing would not do here: a process another test is starting holds a copy until its exec.
     @Test func lockExcludes() throws {
         let path = "iouring-\(getpid())-lock.tmp"
         let first = try Descriptors.open(path, direct: false)
@@ -160,6 +161,7 @@ import Testing
         try Descriptors.lock(first)
         let error = #expect(throws: SystemError.self) { try Descriptors.lock(other) }
         #expect(error?.code == EWOULDBLOCK)
+        flock(first, LOCK_UN)
         Descriptors.close(first)
         try Descriptors.lock(other)
         try Descriptors.truncate(other, to: 12345)

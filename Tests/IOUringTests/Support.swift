@@ -88,6 +88,18 @@ func dial(_ listener: Int32) throws -> Int32 {
     return peer
 }
 
+/// Waits until a descriptor can be read; false after ten seconds.
+func becomesReadable(_ descriptor: Int32) -> Bool {
+    var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&wanted, 1, 10_000) == 1
+}
+
+/// What another thread found, to be judged by the test once it has joined: an expectation that
+/// fails on a thread of its own is not charged to any test.
+final class Outcome<Value>: @unchecked Sendable {
+    var value: Value?
+}
+
 /// Runs `body` on a thread of its own to its end.
 final class OtherThread {
     private let body: @Sendable () -> Void
