@@ -37,8 +37,8 @@ struct Dispatcher: ~Copyable {
 
     private static var unlimited: RequestLimits {
         var limits = RequestLimits()
-        limits.requestBytes = Int(UInt32.max) - 1
-        limits.bulkBytes = 1 << 31
+        limits.requestBytes = 3 << 30
+        limits.bulkBytes = 2 << 30
         return limits
     }
 
