@@ -60,4 +60,22 @@ static const int csystem_o_direct = O_DIRECT;
 /// CRC32C (Castagnoli) of `length` bytes, continuing from `crc` (0 to start). Finalised form.
 uint32_t csystem_crc32c(uint32_t crc, const void *bytes, size_t length);
 
+/// strtod over the whole of `text` (NUL-terminated, `length` bytes): 1 and the value, or 0 if
+/// something is left over or the value overflows or underflows (Redis 7.0 string2d).
+int csystem_parse_double(const char *text, size_t length, double *value);
+
+/// "%.17g" into `out`; the number of bytes without the NUL.
+int csystem_format_double(char *out, size_t capacity, double value);
+
+/// "%.17f" into `out`; the number of bytes without the NUL.
+int csystem_format_fixed(char *out, size_t capacity, double value);
+
+#if defined(__x86_64__)
+/// As csystem_parse_double with strtold (Redis 7.0 string2ld).
+int csystem_parse_long_double(const char *text, size_t length, long double *value);
+
+/// "%.17Lf" into `out`; the number of bytes without the NUL.
+int csystem_format_long_fixed(char *out, size_t capacity, long double value);
+#endif
+
 #endif
