@@ -15,7 +15,7 @@ struct TierLoad: ParsableCommand {
     @Option(name: .shortAndLong, help: "Requests; with --seconds, no limit.") var requests = 1_000_000
     @Option(help: "Run for so long instead.") var seconds = 0.0
     @Option(help: "Share of SET among the requests; the others are GET.") var sets = 0.0
-    @Option(help: "uniform, sequential, hot:SHARE_OF_REQUESTS:SHARE_OF_KEYS, zipf:THETA.")
+    @Option(help: "uniform, sequential, once, hot:SHARE_OF_REQUESTS:SHARE_OF_KEYS, zipf:THETA.")
     var distribution = "uniform"
     @Option(help: "Requests a second (open loop); 0: as fast as replies come.") var rate = 0.0
     @Option(help: "Process whose CPU time is reported a request.") var pid = 0

@@ -4,16 +4,19 @@ import Glibc
 enum Distribution {
     case uniform(Int)
     case sequential(Int)
+    /// Every key once, in an order without neighbours.
+    case once(Int)
     /// A share of requests goes to a share of keys, scattered over the key space.
     case hot(keys: Int, requests: Double, share: Double)
     case zipf(Zipf)
 
-    /// "uniform", "sequential", "hot:0.9:0.02", "zipf:0.99".
+    /// "uniform", "sequential", "once", "hot:0.9:0.02", "zipf:0.99".
     init?(_ text: String, keys: Int) {
         let parts = text.split(separator: ":").map(String.init)
         switch parts.first {
         case "uniform": self = .uniform(keys)
         case "sequential": self = .sequential(keys)
+        case "once": self = .once(keys)
         case "hot":
             guard parts.count == 3, let a = Double(parts[1]), let b = Double(parts[2]) else { return nil }
             self = .hot(keys: keys, requests: a, share: b)
@@ -28,6 +31,8 @@ enum Distribution {
         switch self {
         case .uniform(let keys): return random.below(keys)
         case .sequential(let keys): return count % keys
+        case .once(let keys):
+            return Int(UInt64(count).multipliedFullWidth(by: 2_654_435_761).low % UInt64(keys))
         case .hot(let keys, let requests, let share):
             let hot = max(1, Int(Double(keys) * share))
             if random.fraction() < requests { return Distribution.scatter(random.below(hot), keys) }
