@@ -90,7 +90,10 @@ public struct Glob {
         var low = Int8(bitPattern: a)
         var high = Int8(bitPattern: b)
         if low > high { swap(&low, &high) }
-        guard ignoringCase else { return low <= Int8(bitPattern: byte) && Int8(bitPattern: byte) <= high }
+        guard ignoringCase else {
+            let signed = Int8(bitPattern: byte)
+            return low <= signed && signed <= high
+        }
         let folded = Int8(bitPattern: ByteView.lowercased(byte))
         low = Int8(bitPattern: ByteView.lowercased(UInt8(bitPattern: low)))
         high = Int8(bitPattern: ByteView.lowercased(UInt8(bitPattern: high)))

@@ -1,7 +1,7 @@
 import Primitives
 
-/// Why a request cannot be understood. The connection answers with `ReplyWriter.failure` and closes:
-/// the place of the next request is lost.
+/// Why a request cannot be understood. The connection answers with `ReplyWriter.failure` and
+/// closes: the place of the next request is lost.
 /// Source: Redis 7.0 networking.c, processInlineBuffer and processMultibulkBuffer.
 public enum ProtocolFailure: Equatable, Sendable {
     case invalidMultibulkLength

@@ -56,7 +56,8 @@ import Testing
 
     @Test(arguments: [
         (3.1, "3.1000000000000001"), (3, "3"), (-0.0, "-0"), (1e100, "1e+100"),
-        (.infinity, "inf"), (-.infinity, "-inf"), (1.7976931348623157e308, "1.7976931348623157e+308"),
+        (.infinity, "inf"), (-.infinity, "-inf"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"),
         (123456789012345680, "1.2345678901234568e+17"),
     ] as [(Double, String)]) func doubleIsWrittenWith17Digits(_ value: Double, _ text: String) {
         withUnsafeTemporaryAllocation(byteCount: Decimal.doubleBytesMax, alignment: 1) {

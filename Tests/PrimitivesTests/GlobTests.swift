@@ -22,7 +22,8 @@ import Testing
         ("[a-", "a", true), ("[\\]]", "]", true), ("[\\a-c]", "b", false), ("[a\\", "\\", true),
         ("\\*", "*", true), ("\\*", "a", false), ("a\\", "a\\", true), ("\\a", "a", true),
         ("[*]", "*", true), ("[?]x", "?x", true), ("*[bc]d", "abcd", true), ("*?", "a", true),
-        ("*??", "a", false), ("a*", "b", false), ("A", "a", false), ("user:*:[0-9]", "user:x:7", true),
+        ("*??", "a", false), ("a*", "b", false), ("A", "a", false),
+        ("user:*:[0-9]", "user:x:7", true),
     ]) func verdictIsRedis(_ pattern: String, _ text: String, _ expected: Bool) {
         #expect(Self.matches(pattern, text) == expected)
     }

@@ -11,8 +11,9 @@ import Testing
         let numbers = (0..<100).map { _ in a.next() }
         #expect(numbers == (0..<100).map { _ in b.next() })
         #expect(numbers != (0..<100).map { _ in c.next() })
-        // The reference implementation, seeded by SplitMix64 from 42.
+        // The published algorithm in Python's integers, seeded by SplitMix64 from 42.
         #expect(numbers[0] == 0x1578_0B2E_0C2E_C716)
+        #expect(numbers[99] == 0x0E67_446E_7631_65CD)
     }
 
     @Test func boundedNumbersFillTheirRange() {

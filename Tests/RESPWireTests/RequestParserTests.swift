@@ -70,6 +70,8 @@ import Testing
         Vector("ECHO \"a\r\n", [], .unbalancedQuotes),
         Vector("ECHO 'a\\'\r\n", [], .unbalancedQuotes),
         Vector("ECHO \"a\\\r\n", [], .unbalancedQuotes),
+        Vector("ECHO \"\\x\r\n", [], .unbalancedQuotes),
+        Vector("ECHO \"\\x4\r\n", [], .unbalancedQuotes),
     ]
 
     @Test(arguments: good + bad) func vectorCutAtEveryByte(_ vector: Vector) {
@@ -142,8 +144,8 @@ import Testing
         #expect(feed.parsed.requests == [["PING"], ["a", "b"]])
     }
 
-    /// Method: the parser counts words read and copied; the count for 100,000 words in pieces must
-    /// be at most two a word and ten a piece's first look, however small the pieces.
+    /// Method: the parser counts words read and copied; for 100,000 words in pieces that must be at
+    /// most two a word, however small the pieces.
     @Test(arguments: [1009, 16384]) func manyWordsInPiecesCostLinearWork(_ pieceBytes: Int) {
         let count = 100_000
         let bytes = RequestWriter.bytes((0..<count).map { "w\($0)" })
