@@ -42,6 +42,12 @@ final class AdminServer {
             self.session = session
         }
 
+        /// The parser takes requests of any size: the client is known.
+        var mayBeLarge: Bool {
+            let yes = session.parser.isAuthenticated
+            return yes
+        }
+
         /// The bytes answered to a request, as text.
         func raw(_ words: String...) -> String { raw(words) }
 
