@@ -11,25 +11,35 @@ public final class Call {
     public internal(set) var reply: ReplyWriter
     public let keys: StagedKeys
     public let worker: StoreWorker
-    unowned(unsafe) let front: Front
-    unowned(unsafe) var session: Session
+    /// Shared by all loops; change it only in a command that stops the world.
+    public let server: ServerState
+    private var sessionReference: Unmanaged<Session>?
+    /// Who asks.
+    var session: Session { sessionReference!.takeUnretainedValue() }
+    /// The loop's front.
+    public var front: Front { server.fronts[worker.index] }
     unowned(unsafe) var command: Command
     /// Unix milliseconds of this turn.
     public var now: Int64 { worker.now }
 
-    init(front: Front, session: Session, command: Command, arguments: Arguments) {
-        self.front = front
-        self.session = session
+    init(
+        worker: StoreWorker, server: ServerState, keys: StagedKeys, command: Command, arguments: Arguments
+    ) {
+        self.worker = worker
+        self.server = server
+        self.keys = keys
         self.command = command
         self.arguments = arguments
-        worker = front.worker
-        keys = front.worker.keys
-        reply = ReplyWriter(session.output)
+        reply = ReplyWriter(ReplyBuffer(capacity: 1024))
     }
 
-    /// Shared by all loops; change it only in a command that stops the world.
-    public var server: ServerState { front.server }
-    public var configuration: Configuration { front.server.configuration }
+    /// The next commands are this session's.
+    func serve(_ session: Session) {
+        sessionReference = Unmanaged.passUnretained(session)
+        reply = ReplyWriter(session.output, version: session.version)
+    }
+
+    public var configuration: Configuration { server.configuration }
     public var database: Int { session.database }
     public var wordCount: Int { arguments.count }
 

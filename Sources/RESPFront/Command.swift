@@ -102,6 +102,8 @@ public final class Command {
     /// The one word that is the only key, or 0: the way most commands take.
     let singleKey: Int
     let alwaysNeedsValue: Bool
+    let hasKeys: Bool
+    let hasSubcommands: Bool
 
     /// Calls, ticks spent, calls refused before running, calls that answered with an error.
     public var calls: UInt64 = 0
@@ -130,6 +132,8 @@ public final class Command {
         nameBytes = Array(name.utf8)
         if case .range(let first, let last, _) = keys, first == last { singleKey = first } else { singleKey = 0 }
         if case .value = needs { alwaysNeedsValue = true } else { alwaysNeedsValue = false }
+        if case .none = keys { hasKeys = false } else { hasKeys = true }
+        hasSubcommands = !subcommands.isEmpty
     }
 
     /// A command that only has subcommands.

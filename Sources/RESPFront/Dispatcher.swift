@@ -37,8 +37,8 @@ struct Dispatcher: ~Copyable {
 
     private static var unlimited: RequestLimits {
         var limits = RequestLimits()
-        limits.requestBytes = Int(UInt32.max) - 1
-        limits.bulkBytes = 1 << 31
+        limits.requestBytes = 3 << 30
+        limits.bulkBytes = 2 << 30
         return limits
     }
 
@@ -64,8 +64,10 @@ struct Dispatcher: ~Copyable {
         var done = 0
         lastTick = csystem_ticks()
         session.missingInput = 0
+        let output = session.output
+        front.call.serve(session)
         while done < count, !session.closesAfterReply {
-            if session.output.count > Dispatcher.outputLimit {
+            if output.count > Dispatcher.outputLimit {
                 session.wait = .output
                 break
             }
@@ -77,7 +79,7 @@ struct Dispatcher: ~Copyable {
             for i in 0..<parsed {
                 let request = requests[i]
                 let arguments = words.arguments(input, first: request.first, count: request.count)
-                let outcome = execute(front, session, request, arguments)
+                let outcome = dispatch(front, session, output, request, arguments)
                 if case .wait(let why) = outcome {
                     session.wait = why
                     waiting = true
@@ -239,7 +241,7 @@ struct Dispatcher: ~Copyable {
         _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments, before: UInt64,
         waking: Bool
     ) -> Bool {
-        let keys = front.worker.keys
+        let keys = front.keys
         collectKeys(front, session, command, arguments)
         keys.lock()
         defer { keys.end() }
@@ -276,33 +278,51 @@ struct Dispatcher: ~Copyable {
         let worker = front.worker
         for position in positions {
             let key = arguments[position.word]
-            worker.keys.add(key, hash: worker.hash(key), database: position.database ?? session.database)
+            front.keys.add(key, hash: worker.hash(key), database: position.database ?? session.database)
+        }
+    }
+
+    @inline(__always)
+    private mutating func dispatch(
+        _ front: Front, _ session: Session, _ output: ReplyBuffer, _ request: Request,
+        _ arguments: Arguments
+    ) -> Outcome {
+        guard let row = request.command else {
+            if request.count > 0 { refuseUnknown(front, session, arguments) }
+            return .done
+        }
+        return row._withUnsafeGuaranteedRef {
+            execute(front, session, output, $0, request, arguments)
         }
     }
 
     /// The ordered list of checks, then the handler.
     private mutating func execute(
-        _ front: Front, _ session: Session, _ request: Request, _ arguments: Arguments
+        _ front: Front, _ session: Session, _ output: ReplyBuffer, _ command: Command,
+        _ request: Request, _ arguments: Arguments
     ) -> Outcome {
-        guard var command = request.command?.takeUnretainedValue() else {
-            if request.count > 0 { refuseUnknown(front, session, arguments) }
-            return .done
-        }
-        if !command.subcommands.isEmpty, arguments.count > 1 {
+        if command.hasSubcommands, arguments.count > 1 {
             guard let sub = command.subcommand(arguments[1]) else {
                 refuseSubcommand(front, session, command, arguments)
                 return .done
             }
-            command = sub
+            return check(front, session, output, sub, request, arguments)
         }
-        let call = front.call!
+        return check(front, session, output, command, request, arguments)
+    }
+
+    @inline(__always)
+    private mutating func check(
+        _ front: Front, _ session: Session, _ output: ReplyBuffer, _ command: Command,
+        _ request: Request, _ arguments: Arguments
+    ) -> Outcome {
+        let call = front.call
         call.command = command
-        call.session = session
         call.arguments = arguments
-        call.reply = ReplyWriter(session.output, version: session.version)
-        if let refusal = refusal(front, session, command, arguments) {
+        if !command.accepts(wordCount: arguments.count)
+            || !session.isAuthenticated && !command.flags.contains(.noAuth) {
             command.rejected += 1
-            reject(front, session, refusal)
+            reject(front, session, refusal(session, command, arguments))
             return .done
         }
         if front.server.isPaused, let wait = pause(front, session, command) { return .wait(wait) }
@@ -316,18 +336,18 @@ struct Dispatcher: ~Copyable {
                 return .done
             }
         }
-        return runHandler(front, session, command, request, arguments)
+        return runHandler(front, session, output, command, request, arguments)
     }
 
     private mutating func runHandler(
-        _ front: Front, _ session: Session, _ command: Command, _ request: Request, _ arguments: Arguments
+        _ front: Front, _ session: Session, _ output: ReplyBuffer, _ command: Command,
+        _ request: Request, _ arguments: Arguments
     ) -> Outcome {
-        let call = front.call!, keys = call.keys
-        let mark = session.output.count
+        let call = front.call, keys = front.keys
+        let mark = output.count
         if request.key > 0, command.singleKey == request.key {
             keys.add(arguments[request.key], hash: request.hash, database: session.database)
-        } else if case .none = command.keys {
-        } else {
+        } else if command.hasKeys {
             collectKeys(front, session, command, arguments)
         }
         keys.lock()
@@ -353,12 +373,18 @@ struct Dispatcher: ~Copyable {
                 try command.handler(call)
             }
         } catch {
-            session.output.truncate(to: mark)
+            keys.end()
+            if case .waitForWrites = error {
+                front.worker.waitForWrites(session.token)
+                output.truncate(to: mark)
+                return .wait(.memory)
+            }
+            output.truncate(to: mark)
             command.failed += 1
             ErrorText.write(error, command: command.name, to: call.reply)
         }
         keys.end()
-        account(front, session, command, arguments, mark)
+        account(front, session, output, command, arguments, mark)
         return .done
     }
 
@@ -370,7 +396,8 @@ struct Dispatcher: ~Copyable {
     /// Counts the call, notes it if it was slow, and obeys CLIENT REPLY.
     @inline(__always)
     private mutating func account(
-        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments, _ mark: Int
+        _ front: Front, _ session: Session, _ output: ReplyBuffer, _ command: Command,
+        _ arguments: Arguments, _ mark: Int
     ) {
         let tick = csystem_ticks()
         let spent = tick &- lastTick
@@ -382,8 +409,8 @@ struct Dispatcher: ~Copyable {
         session.lastCommandAt = front.worker.now
         session.lastCommand = Unmanaged.passUnretained(command)
         if spent >= front.server.slowTicks { front.server.noteSlow(session, command, arguments, spent, front) }
-        if session.output.count > mark, session.output.bytes[mark] == UInt8(ascii: "-") {
-            front.countError(session.output, at: mark)
+        if output.count > mark, output.bytes[mark] == UInt8(ascii: "-") {
+            front.countError(output, at: mark)
         }
         if session.replyMode != .on { session.obeyReplyMode(mark) }
     }
@@ -397,15 +424,12 @@ struct Dispatcher: ~Copyable {
     // MARK: Refusals
 
     private func refusal(
-        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments
-    ) -> CommandError? {
+        _ session: Session, _ command: Command, _ arguments: Arguments
+    ) -> CommandError {
         if !command.accepts(wordCount: arguments.count) {
             return .message("ERR wrong number of arguments for '\(command.name)' command")
         }
-        if !session.isAuthenticated, !command.flags.contains(.noAuth) {
-            return .message("NOAUTH Authentication required.")
-        }
-        return nil
+        return .message("NOAUTH Authentication required.")
     }
 
     private mutating func reject(_ front: Front, _ session: Session, _ error: CommandError) {
@@ -416,7 +440,6 @@ struct Dispatcher: ~Copyable {
     }
 
     private mutating func refuseUnknown(_ front: Front, _ session: Session, _ arguments: Arguments) {
-        front.call.reply = ReplyWriter(session.output, version: session.version)
         if !session.isAuthenticated { return reject(front, session, .message("NOAUTH Authentication required.")) }
         var message = "ERR unknown command '\(arguments[0].prefix(128).text)', with args beginning with: "
         for i in 1..<max(1, arguments.count) where message.utf8.count < 256 {
@@ -428,7 +451,6 @@ struct Dispatcher: ~Copyable {
     private mutating func refuseSubcommand(
         _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments
     ) {
-        front.call.reply = ReplyWriter(session.output, version: session.version)
         if !session.isAuthenticated, !command.flags.contains(.noAuth) {
             return reject(front, session, .message("NOAUTH Authentication required."))
         }

@@ -10,7 +10,7 @@ import TieredStore
 /// (for a cold read, for RAM, for CLIENT PAUSE, for its client to read replies) it keeps its bytes
 /// and `resume` runs it again; other sessions go on meanwhile.
 public final class Front {
-    public unowned(unsafe) let server: ServerState
+    public let server: ServerState
     public let worker: StoreWorker
     public let index: Int
     public let table = CommandTable()
@@ -22,7 +22,8 @@ public final class Front {
     public var touched: [UInt32] = []
     var pausedSessions: [UInt32] = []
     private var woken: [UInt32] = []
-    var call: Call!
+    public let keys: StagedKeys
+    let call: Call
     var dispatcher = Dispatcher()
     /// Errors answered, by code, as in INFO errorstats.
     public internal(set) var errorCounts: [String: UInt64] = [:]
@@ -34,6 +35,10 @@ public final class Front {
         self.server = server
         self.worker = worker
         index = worker.index
+        keys = StagedKeys(worker)
+        call = Call(
+            worker: worker, server: server, keys: keys, command: table.rows[0],
+            arguments: Arguments(ByteView.empty.base, dispatcher.noWords, 0))
     }
 
     // MARK: Sessions
@@ -53,11 +58,6 @@ public final class Front {
             sessions.append(session)
         }
         sessionCount += 1
-        if call == nil {
-            call = Call(
-                front: self, session: session, command: table.rows[0],
-                arguments: Arguments(ByteView.empty.base, dispatcher.noWords, 0))
-        }
         return session
     }
 

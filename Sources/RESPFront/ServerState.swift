@@ -104,6 +104,12 @@ public final class ServerState: @unchecked Sendable {
         for front in fronts { front.resetStatistics() }
     }
 
+    /// Lets go of the fronts, which hold this: without it neither is ever freed.
+    public func tearDown() {
+        fronts = []
+        store.tearDown()
+    }
+
     func nextClientID() -> Int64 { clientIDs.add(1, ordering: .relaxed).newValue }
 
     /// Runs a handler while the world stands still.

@@ -21,6 +21,8 @@ public enum CommandError: Error, Equatable, Sendable {
     case unreadable
     /// The value's record has to be read before the command can run; never reaches a client.
     case notStaged
+    /// The command runs again when writes on their way have ended; never reaches a client.
+    case waitForWrites
     /// A message in the front's own words, complete with its error code.
     case message(String)
 }

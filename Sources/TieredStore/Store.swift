@@ -25,7 +25,7 @@ public final class Store: @unchecked Sendable {
     let stripeShift: UInt64
     /// Logical database number → the set of tables it is kept in; SWAPDB exchanges two.
     /// Changed only while the world is stopped.
-    private(set) var databaseMap: [Int]
+    private let databaseMap: UnsafeMutablePointer<Int>
     public private(set) var workers: [StoreWorker] = []
     /// Changed by CONFIG SET while the world is stopped.
     public var policy = EvictionPolicy.noEviction
@@ -38,7 +38,9 @@ public final class Store: @unchecked Sendable {
         hash = Hash64(seed: options.hashSeed)
         threaded = options.workers > 1
         // Slabs in the first fifth, extents in the rest: a slot can point into either.
-        guard let space = AddressSpace(byteCount: options.addressSpace * 5),
+        guard let space = AddressSpace(
+            byteCount: options.addressSpace * 5,
+            hugeBytes: options.pageSize == 64 << 10 ? options.addressSpace : 0),
             let arena = PageArena(space, options: options, ledger: ledger)
         else { return nil }
         self.arena = arena
@@ -50,8 +52,24 @@ public final class Store: @unchecked Sendable {
             (stripes + i).initialize(to: Stripe(databases: options.databases))
         }
         stripeShift = UInt64(64 - options.stripes.trailingZeroBitCount)
-        databaseMap = Array(0..<options.databases)
+        databaseMap = .allocate(capacity: options.databases)
+        for i in 0..<options.databases { (databaseMap + i).initialize(to: i) }
         workers = (0..<options.workers).map { StoreWorker(store: self, index: $0) }
+    }
+
+    /// Lets go of the workers, which hold the store: without this neither is ever freed.
+    public func tearDown() {
+        for worker in workers { worker.tearDown() }
+        for i in 0..<options.stripes {
+            for database in 0..<options.databases { stripes[i].tables[database].destroy(extents) }
+        }
+        workers = []
+    }
+
+    deinit {
+        for i in 0..<options.stripes { stripes[i].tables.deallocate() }
+        stripes.deallocate()
+        databaseMap.deallocate()
     }
 
     @inline(__always) func stripe(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> stripeShift) }
@@ -75,7 +93,9 @@ public final class Store: @unchecked Sendable {
     }
 
     /// SWAPDB: what was in `a` is in `b`, and the other way round.
-    public func swapDatabases(_ a: Int, _ b: Int) { databaseMap.swapAt(a, b) }
+    public func swapDatabases(_ a: Int, _ b: Int) {
+        (databaseMap[a], databaseMap[b]) = (databaseMap[b], databaseMap[a])
+    }
 
     /// The number of the tables a logical database is kept in: what records carry.
     func physicalDatabase(_ database: Int) -> Int { databaseMap[database] }

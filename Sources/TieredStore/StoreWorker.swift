@@ -11,7 +11,6 @@ public final class StoreWorker {
     public let store: Store
     public let index: Int
     public var counters = Counters()
-    public let keys: StagedKeys
     /// Memory of the read and write buffers, for registering with the ring.
     public var bufferMemory: UnsafeRawBufferPointer { buffers.memory }
 
@@ -31,6 +30,8 @@ public final class StoreWorker {
     /// Sessions that wait for RAM, oldest first, and sessions that can go on.
     var waiters = RingQueue<UInt32>()
     var runnable: [UInt32] = []
+    /// Sessions that wait for a demotion write to end.
+    var writeWaiters: [UInt32] = []
     /// Unix milliseconds and monotonic nanoseconds of this turn.
     public private(set) var now: Int64 = 0
     public private(set) var instant: UInt64 = 0
@@ -68,8 +69,13 @@ public final class StoreWorker {
         expiryHand = SweepHand(first: index)
         compaction = Compaction()
         random = Random(seed: store.options.seed &+ UInt64(index))
-        keys = StagedKeys()
-        keys.worker = self
+    }
+
+    func tearDown() {
+        operations.removeAll()
+        requests = RingQueue()
+        demotionStream.batch = nil
+        compactionStream.batch = nil
     }
 
     /// Tells the worker what time it is: Unix milliseconds and monotonic nanoseconds.

@@ -26,7 +26,7 @@ public final class StagedKeys {
         var isChanged: Bool
     }
 
-    unowned(unsafe) var worker: StoreWorker!
+    let worker: StoreWorker
     private var keys: UnsafeMutablePointer<Key>
     public private(set) var count = 0
     private var capacity = 64
@@ -39,7 +39,10 @@ public final class StagedKeys {
     /// Values read by this command may stay in RAM.
     var promotes = true
 
-    init() { keys = .allocate(capacity: 64) }
+    public init(_ worker: StoreWorker) {
+        self.worker = worker
+        keys = .allocate(capacity: 64)
+    }
 
     deinit { keys.deallocate() }
 

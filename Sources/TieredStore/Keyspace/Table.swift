@@ -32,7 +32,7 @@ struct Table {
     @inline(__always) static func tag(_ hash: UInt64) -> UInt64 { hash >> 31 & 0x7f_ffff }
 
     @inline(__always) func home(_ tag: UInt64) -> Int {
-        Int(truncatingIfNeeded: tag &* UInt64(buckets) >> 23)
+        Int(truncatingIfNeeded: (tag &* UInt64(buckets)) >> 23)
     }
 
     /// Lowest tag whose home is `bucket`.

@@ -29,6 +29,9 @@ extension StoreWorker {
         return min(max(1, log.segmentCount / 4), log.reserve + store.options.workers + max(1, log.segmentCount / 64))
     }
 
+    /// TIER COMPACT: once through all segments with dead records.
+    public func compactEverything() { forcedCompaction = 0.999 }
+
     public var isCompacting: Bool { compaction.phase != .idle }
 
     /// Starts or continues compaction; returns when it waits for the disk or `records` are done.

@@ -11,13 +11,15 @@ final class WriteBatch {
     let version: UInt32
     /// Offset of the batch in its segment.
     let start: Int
+    /// Monotonic nanoseconds.
+    let openedAt: UInt64
     var fill = 0
     /// Offset of each record in the batch, and the address its survivor had, if it is one.
     var records: [(offset: Int, previous: Address)] = []
 
     init(
         memory: UnsafeMutableRawPointer, capacity: Int, isOversized: Bool, segment: Int, version: UInt32,
-        start: Int
+        start: Int, openedAt: UInt64
     ) {
         self.memory = memory
         self.capacity = capacity
@@ -25,6 +27,7 @@ final class WriteBatch {
         self.segment = segment
         self.version = version
         self.start = start
+        self.openedAt = openedAt
     }
 }
 
@@ -91,7 +94,8 @@ extension StoreWorker {
         }
         let batch = WriteBatch(
             memory: memory, capacity: capacity, isOversized: oversized, segment: segment,
-            version: store.log.version(segment), start: stream.position)
+            version: store.log.version(segment), start: stream.position,
+            openedAt: instant)
         if stream.position == 0 {
             SegmentHeader.encode(
                 to: memory, segment: segment, version: batch.version, stream: stream.kind)

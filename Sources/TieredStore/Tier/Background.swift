@@ -11,6 +11,7 @@ extension StoreWorker {
         // Writers waiting: work for them before anything else.
         let urgent = !waiters.isEmpty
         if excess > 0 || urgent { demoteExcess(buckets: urgent ? 2048 : 512) }
+        flushIfStale()
         evacuate(pages: urgent ? 4 : 1)
         compact(records: urgent ? 1024 : 256)
         relieveFullDisk()

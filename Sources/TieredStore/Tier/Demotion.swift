@@ -141,7 +141,19 @@ extension StoreWorker {
         }
         finish(batch)
         if !arrived { abandonSegment(batch.segment) }
+        runnable.append(contentsOf: writeWaiters)
+        writeWaiters.removeAll(keepingCapacity: true)
     }
+
+    /// Makes the session runnable when a demotion write has ended; sends what is gathered so far.
+    public func waitForWrites(_ token: UInt32) {
+        // Another worker's write may be the one in the way: then look again next turn.
+        if isWriting { writeWaiters.append(token) } else { runnable.append(token) }
+        flushIfIdle()
+    }
+
+    /// A demotion write is being gathered or on its way.
+    public var isWriting: Bool { demotionStream.batch != nil || !buffers.writesAreIdle }
 
     private func settle(_ record: Record, _ address: Address, arrived: Bool) {
         let stripe = store.stripe(of: record.hash)
@@ -166,7 +178,12 @@ extension StoreWorker {
         }
     }
 
-    /// Sends a half-filled batch when nothing else is on its way and someone waits for RAM.
+    /// Sends a batch that has been filling for 10 ms.
+    func flushIfStale() {
+        if let batch = demotionStream.batch, instant - batch.openedAt > 10_000_000 { flushIfIdle() }
+    }
+
+    /// Sends a half-filled batch.
     func flushIfIdle() {
         if demotionStream.batch != nil { submit(demotionStream) }
     }

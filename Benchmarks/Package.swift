@@ -1,0 +1,17 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Measuring tools, apart from the product so that it never pays for their dependencies.
+let package = Package(
+    name: "tierd-benchmarks",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    ],
+    targets: [
+        .target(name: "CEpoll"),
+        .executableTarget(
+            name: "tierload",
+            dependencies: ["CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: [.treatAllWarnings(as: .error)]),
+    ]
+)
