@@ -1,17 +1,21 @@
 /// What COMMAND tells that follows from a row.
 extension Command {
-    /// Keys as the first three numbers of COMMAND INFO have them; zeroes when they cannot say it.
-    var shownKeys: (first: Int, last: Int, step: Int) {
-        if case .range(let first, let last, let step) = keys { return (first, last, step) }
-        return (0, 0, 0)
+    /// First key, last key, step, as COMMAND INFO has them; nil when three numbers cannot say it.
+    var keyRange: (first: Int, last: Int, step: Int)? {
+        switch keys {
+        case .range(let first, let last, let step): (first, last, step)
+        case .custom: Command.listedKeyRanges[name]
+        case .none, .counted: nil
+        }
     }
+
+    /// Commands that find their keys by themselves only because these are in two databases.
+    private static let listedKeyRanges = ["copy": (1, 2, 1), "move": (1, 1, 1)]
 
     /// Where the keys are depends on the words.
     var hasMovableKeys: Bool {
-        switch keys {
-        case .none, .range: false
-        case .counted, .custom: true
-        }
+        if case .counted = keys { return true }
+        return flags.contains(.movableKeys)
     }
 
     /// ACL categories in Redis's order: what the flags imply, and what the group says.

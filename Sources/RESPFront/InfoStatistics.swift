@@ -4,7 +4,7 @@ import TieredStore
 // Sections of INFO about what has been done.
 extension Info {
     static func persistence(_ server: ServerState) -> Rows {
-        let changes = server.fronts.reduce(0) { $0 + $1.worker.keys.changes }
+        let changes = server.fronts.reduce(0) { $0 + $1.keys.changes }
         return [
             ("loading", "0"), ("async_loading", "0"), ("current_cow_peak", "0"),
             ("current_cow_size", "0"), ("current_cow_size_age", "0"), ("current_fork_perc", "0.00"),

@@ -83,9 +83,9 @@ enum CommandCommands {
         text(command.name, reply)
         reply.integer(command.arity)
         let flags = CommandFlags.shown.filter { command.flags.contains($0.0) }.map(\.1)
-        let isMovable = command.hasMovableKeys && !flags.contains("movablekeys")
+        let isMovable = command.hasMovableKeys && !command.flags.contains(.movableKeys)
         states(flags + (isMovable ? ["movablekeys"] : []), reply)
-        let keys = command.shownKeys
+        let keys = command.keyRange ?? (0, 0, 0)
         reply.integer(keys.first)
         reply.integer(keys.last)
         reply.integer(keys.step)
@@ -112,17 +112,16 @@ enum CommandCommands {
         reply.map(3)
         text("flags", reply)
         states(command.keyFlags, reply)
-        switch command.keys {
-        case .none: break
-        case .range(let first, let last, let step):
+        if let (first, last, step) = command.keyRange {
             search(reply, begin: ("index", [("index", first)]), find: ("range", [
                 ("lastkey", last < 0 ? last : last - first), ("keystep", step), ("limit", 0),
             ]))
-        case .counted(let at):
+        } else if case .counted(let at) = command.keys {
             search(reply, begin: ("index", [("index", at)]), find: ("keynum", [
                 ("keynumidx", 0), ("firstkey", 1), ("keystep", 1),
             ]))
-        case .custom: search(reply, begin: ("unknown", []), find: ("unknown", []))
+        } else {
+            search(reply, begin: ("unknown", []), find: ("unknown", []))
         }
     }
 
