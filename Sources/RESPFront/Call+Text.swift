@@ -35,7 +35,9 @@ extension Call {
 
 extension Command {
     /// A HELP subcommand.
-    static func help(_ container: String, since: String, group: String = "server", _ lines: [String]) -> Command {
+    static func help(
+        _ container: String, since: String, group: String = "server", _ lines: [String]
+    ) -> Command {
         Command(
             "\(container)|help", 2, [.loading, .stale], group: group, since: since,
             "Lists the subcommands.") { call throws(CommandError) in call.help(lines) }

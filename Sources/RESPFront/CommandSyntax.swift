@@ -23,7 +23,9 @@ enum CommandSyntax {
 
         init(_ syntax: String) {
             var spaced = ""
-            for letter in syntax { spaced += "[]<>|".contains(letter) ? " \(letter) " : String(letter) }
+            for letter in syntax {
+                spaced += "[]<>|".contains(letter) ? " \(letter) " : String(letter)
+            }
             words = spaced.split { $0 == " " || $0 == "\n" }.map(String.init)
         }
 
@@ -45,7 +47,8 @@ enum CommandSyntax {
                     last.name == argument.name, last.token == argument.token {
                     arguments[arguments.count - 1].isMultiple = true
                 } else if argument.isMultiple, argument.isOptional, !argument.parts.isEmpty,
-                    arguments.suffix(argument.parts.count).map(\.name) == argument.parts.map(\.name) {
+                    arguments.suffix(argument.parts.count).map(\.name) == argument.parts.map(\.name)
+                {
                     // "key value [key value ...]" is one block.
                     arguments.removeLast(argument.parts.count)
                     var block = argument
@@ -137,8 +140,10 @@ enum CommandSyntax {
             switch word {
             case "key", "newkey", "source", "destination", "key1", "key2": return "key"
             case "pattern": return "pattern"
-            case "seconds", "milliseconds", "count", "increment-integer", "offset", "index", "cursor",
-                "timeout", "decrement", "start", "end", "db", "destination-db", "numkeys", "client-id",
+            case "seconds", "milliseconds", "count", "increment-integer", "offset", "index",
+                "cursor",
+                "timeout", "decrement", "start", "end", "db", "destination-db", "numkeys",
+                "client-id",
                 "protover", "version", "index1", "index2", "len", "bytes":
                 return "integer"
             default: return "string"

@@ -22,6 +22,7 @@ public final class Configuration: @unchecked Sendable {
     public var unixsocket = ""
     public var unixsocketperm: UInt32 = 0
     public var tcpBacklog = 511
+    /// Absolute when it was given.
     public var dir = "."
     /// Bytes; 0: 80 % of the machine's RAM.
     public var maxmemory = 0
@@ -130,7 +131,8 @@ extension Configuration {
         }
         guard let bytes = FileBytes.read(file) else {
             let why = String(cString: strerror(errno))
-            throw ConfigurationError(description: "cannot open configuration file '\(file)': \(why)")
+            throw ConfigurationError(
+                description: "cannot open configuration file '\(file)': \(why)")
         }
         let lines = bytes.split(separator: 10, omittingEmptySubsequences: false)
         for (i, line) in lines.enumerated() {
@@ -142,7 +144,8 @@ extension Configuration {
     func apply(_ line: [UInt8], at place: String, depth: Int = 0) throws(ConfigurationError) {
         func refused(_ reason: String) -> ConfigurationError {
             let text = String(decoding: line, as: UTF8.self)
-            return ConfigurationError(description: "bad configuration, \(place): '\(text)': \(reason)")
+            return ConfigurationError(
+                description: "bad configuration, \(place): '\(text)': \(reason)")
         }
         guard let words = ConfigurationLine.words(line) else {
             throw refused("Unbalanced quotes in configuration line")
@@ -177,10 +180,11 @@ extension Configuration {
         return value
     }
 
-    private static func absolute(_ path: String) -> String {
+    /// The path from the root; "." is the working directory itself.
+    static func absolute(_ path: String) -> String {
         guard !path.hasPrefix("/"), let here = getcwd(nil, 0) else { return path }
         defer { free(here) }
-        return String(cString: here) + "/" + path
+        return String(cString: here) + (path == "." ? "" : "/" + path)
     }
 }
 
@@ -211,16 +215,21 @@ extension Configuration {
     func set(_ pairs: [(name: [UInt8], value: [UInt8])]) throws(CommandError) -> [String] {
         func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
         func refused(_ name: [UInt8], _ reason: String) -> CommandError {
-            .message("ERR CONFIG SET failed (possibly related to argument '\(text(name))') - \(reason)")
+            .message(
+                "ERR CONFIG SET failed (possibly related to argument '\(text(name))') - \(reason)")
         }
         var settings: [Setting] = []
         for pair in pairs {
             guard let setting = SettingTable.find(text(pair.name).lowercased()) else {
-                throw .message(
-                    "ERR Unknown option or number of arguments for CONFIG SET - '\(text(pair.name))'")
+                throw .message("""
+                    ERR Unknown option or number of arguments for CONFIG SET - \
+                    '\(text(pair.name))'
+                    """)
             }
             if setting.change == .atStart { throw refused(pair.name, "can't set immutable config") }
-            if setting.change == .protected { throw refused(pair.name, "can't set protected config") }
+            if setting.change == .protected {
+                throw refused(pair.name, "can't set protected config")
+            }
             if settings.contains(where: { $0.name == setting.name }) {
                 throw refused(pair.name, "duplicate parameter")
             }

@@ -15,7 +15,9 @@ enum ConfigurationLine {
         let count = input.count
         return input.withUnsafeMutableBytes { bytes in
             let base = bytes.baseAddress!
-            guard case .request(let first, let n, _) = parser.parse(base, count: count, from: 0, into: &words)
+            guard
+                case .request(let first, let n, _) = parser.parse(
+                    base, count: count, from: 0, into: &words)
             else { return nil }
             let arguments = words.arguments(base, first: first, count: n)
             return (0..<n).map { i in

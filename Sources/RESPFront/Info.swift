@@ -39,7 +39,8 @@ public enum Info {
 
     /// The sections asked for by `names` (lower case; also "default", "all", "everything"; none:
     /// the default), in INFO's order. The caller has stopped the world.
-    public static func sections(_ server: ServerState, names: Set<String>, now: Int64) -> [Section] {
+    public static func sections(_ server: ServerState, names: Set<String>, now: Int64) -> [Section]
+    {
         let wantsAll = !names.isDisjoint(with: ["all", "everything"])
         let wantsDefault = names.isEmpty || names.contains("default")
         return builders.compactMap { title, isDefault, rows in
@@ -115,7 +116,8 @@ extension Info {
     private static var executable: String {
         var path = [UInt8](repeating: 0, count: 4096)
         let count = path.withUnsafeMutableBytes {
-            readlink("/proc/self/exe", $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
+            readlink(
+                "/proc/self/exe", $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
         }
         return String(decoding: path.prefix(max(0, count)), as: UTF8.self)
     }
@@ -126,7 +128,10 @@ extension Info {
             ("connected_clients", "\(max(server.connectedClients(), sessions.count))"),
             ("cluster_connections", "0"), ("maxclients", "\(server.configuration.maxclients)"),
             ("client_recent_max_input_buffer", "\(sessions.map(\.inputCapacity).max() ?? 0)"),
-            ("client_recent_max_output_buffer", "\(sessions.map { $0.output.capacity }.max() ?? 0)"),
+            (
+                "client_recent_max_output_buffer",
+                "\(sessions.map { $0.output.capacity }.max() ?? 0)"
+            ),
             ("blocked_clients", "0"), ("tracking_clients", "0"), ("clients_in_timeout_table", "0"),
         ]
     }
@@ -154,7 +159,8 @@ extension Info {
             [(name, "\(value)"), (name + "_human", human(value))]
         }
         func ratio(_ a: Int, _ b: Int) -> String { fixed(memory.share(a, of: b), 2) }
-        var rows: Rows = bytes("used_memory", memory.used) + bytes("used_memory_rss", memory.resident)
+        var rows: Rows =
+            bytes("used_memory", memory.used) + bytes("used_memory_rss", memory.resident)
         rows += bytes("used_memory_peak", memory.peak)
         rows += [
             ("used_memory_peak_perc", percent(memory.share(memory.used, of: memory.peak))),

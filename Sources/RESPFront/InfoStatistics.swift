@@ -28,7 +28,10 @@ extension Info {
         let rates = rates(server, total)
         let errors = server.fronts.reduce(0) { $0 + $1.errorCounts.values.reduce(0, +) }
         var rows: Rows = [
-            ("total_connections_received", "\(server.receivedConnections() - server.receivedBefore)"),
+            (
+                "total_connections_received",
+                "\(server.receivedConnections() - server.receivedBefore)"
+            ),
             ("total_commands_processed", "\(total.commands)"),
             ("instantaneous_ops_per_sec", fixed(rates.commands, 0)),
             ("total_net_input_bytes", "\(total.inputBytes)"),
@@ -117,7 +120,9 @@ extension Info {
     static func errors(_ server: ServerState) -> Rows {
         var counts: [String: UInt64] = [:]
         for front in server.fronts { counts.merge(front.errorCounts, uniquingKeysWith: +) }
-        return counts.sorted { $0.key < $1.key }.map { ("errorstat_\($0.key)", "count=\($0.value)") }
+        return counts.sorted { $0.key < $1.key }.map {
+            ("errorstat_\($0.key)", "count=\($0.value)")
+        }
     }
 
     static func keyspace(_ server: ServerState) -> Rows {
@@ -142,7 +147,8 @@ extension Info {
             ("tier_items_demoted", "\(store.demotedItems)"),
             ("tier_ram_bytes", "\(store.ledger.used)"),
             ("tier_ram_max_bytes", "\(store.ledger.limit)"),
-            ("tier_ssd_live_bytes", "\(log.liveBytes)"), ("tier_ssd_used_bytes", "\(log.usedBytes)"),
+            ("tier_ssd_live_bytes", "\(log.liveBytes)"),
+            ("tier_ssd_used_bytes", "\(log.usedBytes)"),
             ("tier_ssd_max_bytes", "\(log.capacityBytes)"),
             ("tier_demotions_total", "\(counters.demotions)"),
             ("tier_demotions_clean_total", "\(counters.cleanDemotions)"),

@@ -26,5 +26,7 @@ struct MemoryFacts {
     var overhead: Int { max(0, used - live) }
     var dataset: Int { max(0, used - overhead) }
 
-    func share(_ part: Int, of whole: Int) -> Double { whole == 0 ? 0 : Double(part) / Double(whole) }
+    func share(_ part: Int, of whole: Int) -> Double {
+        whole == 0 ? 0 : Double(part) / Double(whole)
+    }
 }

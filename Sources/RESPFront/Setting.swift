@@ -11,7 +11,8 @@ struct Setting: Sendable {
     enum Place: Sendable {
         case stored(String)
         case property(
-            get: @Sendable (Configuration) -> String, set: @Sendable (Configuration, String) -> Void)
+            get: @Sendable (Configuration) -> String, set: @Sendable (Configuration, String) -> Void
+        )
         /// Bytes that need not be text: passwords.
         case bytes(
             get: @Sendable (Configuration) -> [UInt8],
@@ -32,7 +33,8 @@ struct Setting: Sendable {
     let unavailable: String?
 
     init(
-        _ name: String, alias: String? = nil, _ kind: Kind, _ change: Change = .live, _ place: Place,
+        _ name: String, alias: String? = nil, _ kind: Kind, _ change: Change = .live,
+        _ place: Place,
         isHidden: Bool = false, isSensitive: Bool = false, unavailable: String? = nil
     ) {
         self.name = name
@@ -104,7 +106,8 @@ extension Setting {
         /// Several words.
         case words
         /// Anything else.
-        case checked(isList: Bool, @Sendable ([String], Setting, Configuration) throws(Refusal) -> String)
+        case checked(
+            isList: Bool, @Sendable ([String], Setting, Configuration) throws(Refusal) -> String)
 
         /// Whether the value is several words.
         var isList: Bool {
@@ -151,10 +154,13 @@ extension Setting {
             return value
         }
 
-        private static func check(_ value: Int64, _ range: ClosedRange<Int64>) throws(Refusal) -> Int64 {
+        private static func check(_ value: Int64, _ range: ClosedRange<Int64>) throws(Refusal)
+            -> Int64
+        {
             guard range.contains(value) else {
                 throw Refusal(
-                    "argument must be between \(range.lowerBound) and \(range.upperBound) inclusive")
+                    "argument must be between \(range.lowerBound) and \(range.upperBound) inclusive"
+                )
             }
             return value
         }
@@ -166,7 +172,8 @@ extension Setting {
                 "": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 1_000_000, "mb": 1 << 20,
                 "g": 1_000_000_000, "gb": 1 << 30,
             ]
-            guard let count = Int64(digits), let unit = units[text.dropFirst(digits.count).lowercased()]
+            guard let count = Int64(digits),
+                let unit = units[text.dropFirst(digits.count).lowercased()]
             else { return nil }
             let (bytes, overflow) = count.multipliedReportingOverflow(by: unit)
             return overflow ? nil : bytes
@@ -184,11 +191,15 @@ extension Setting {
             guard let value = UInt32(text, radix: 8) else {
                 throw Refusal("argument couldn't be parsed as an octal number")
             }
-            guard value <= 0o777 else { throw Refusal("argument must be between 0 and 777 inclusive") }
+            guard value <= 0o777 else {
+                throw Refusal("argument must be between 0 and 777 inclusive")
+            }
             return String(value, radix: 8)
         }
 
-        private static func choose(_ texts: [String], from names: [String]) throws(Refusal) -> String {
+        private static func choose(_ texts: [String], from names: [String]) throws(Refusal)
+            -> String
+        {
             let chosen = texts.map { $0.lowercased() }
             guard !chosen.isEmpty, chosen.allSatisfy({ names.contains($0) }) else {
                 throw Refusal(

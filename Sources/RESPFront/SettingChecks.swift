@@ -88,7 +88,8 @@ enum OutputLimitText {
             "\(name) \(limit.hardBytes) \(limit.softBytes) \(limit.softSeconds)"
         }
         return [
-            part("normal", limits.normal), part("slave", limits.replica), part("pubsub", limits.pubsub),
+            part("normal", limits.normal), part("slave", limits.replica),
+            part("pubsub", limits.pubsub),
         ].joined(separator: " ")
     }
 
@@ -103,7 +104,8 @@ enum OutputLimitText {
         for i in stride(from: 0, to: words.count, by: 4) {
             let name = words[i].lowercased()
             guard let property = property(name) else {
-                throw Setting.Refusal("Invalid client class specified in buffer limit configuration.")
+                throw Setting.Refusal(
+                    "Invalid client class specified in buffer limit configuration.")
             }
             guard let hard = Setting.Kind.memory(words[i + 1]),
                 let soft = Setting.Kind.memory(words[i + 2]), let seconds = Int64(words[i + 3]),

@@ -12,7 +12,8 @@ enum SettingTable {
         for (i, row) in rows.enumerated() {
             for name in [row.name, row.alias] {
                 guard let name else { continue }
-                precondition(byName.updateValue(i, forKey: name) == nil, "two settings named \(name)")
+                precondition(
+                    byName.updateValue(i, forKey: name) == nil, "two settings named \(name)")
             }
         }
         return byName
@@ -93,11 +94,14 @@ enum SettingTable {
     ]
 
     private static let tier: [Setting] = [
-        Setting("dir", .text, .protected, .text(\.dir)),
+        Setting("dir", .text, .protected, .property(
+            get: { Configuration.absolute($0.dir) }, set: { $0.dir = Configuration.absolute($1) })),
         Setting("tier-path", .text, .atStart, .text(\.tierPath)),
         Setting("tier-max-bytes", .memory(any), .atStart, .number(\.tierMaxBytes)),
-        Setting("tier-max-value", .memory(0...Int64(UInt32.max)), .atStart, .number(\.tierMaxValue)),
-        Setting("tier-segment-bytes", .checked(isList: false, SettingChecks.segmentBytes), .atStart,
+        Setting(
+            "tier-max-value", .memory(0...Int64(UInt32.max)), .atStart, .number(\.tierMaxValue)),
+        Setting(
+            "tier-segment-bytes", .checked(isList: false, SettingChecks.segmentBytes), .atStart,
             .number(\.tierSegmentBytes), isHidden: true),
     ]
 }
@@ -129,10 +133,12 @@ extension Setting.Place {
 extension Setting {
     /// A live setting.
     init(
-        _ name: String, alias: String? = nil, _ kind: Kind, _ place: Place, isSensitive: Bool = false,
+        _ name: String, alias: String? = nil, _ kind: Kind, _ place: Place,
+        isSensitive: Bool = false,
         unavailable: String? = nil
     ) {
         self.init(
-            name, alias: alias, kind, .live, place, isSensitive: isSensitive, unavailable: unavailable)
+            name, alias: alias, kind, .live, place, isSensitive: isSensitive,
+            unavailable: unavailable)
     }
 }

@@ -17,7 +17,9 @@ final class AdminServer {
         options.workers = loops
         options.databases = configuration.databases
         let store = try #require(Store(options))
-        for worker in store.workers { worker.setTime(milliseconds: 1_700_000_000_000, nanoseconds: 1) }
+        for worker in store.workers {
+            worker.setTime(milliseconds: 1_700_000_000_000, nanoseconds: 1)
+        }
         state = ServerState(
             store: store, configuration: configuration, now: 1_699_999_990_000, processID: 4711,
             seed: 1, ticksPerMicrosecond: 1000)

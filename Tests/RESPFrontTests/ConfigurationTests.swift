@@ -51,8 +51,11 @@ struct ConfigurationTests {
         #expect(configuration.maxmemory == 2 << 20)
         #expect(configuration.requirepass == Array("a b\0\n".utf8))
         #expect(configuration.tierMaxBytes == 3_000_000_000)
-        #expect(configuration.outputLimits.normal == .init(hardBytes: 1 << 20, softBytes: 2000, softSeconds: 3))
-        #expect(configuration.outputLimits.pubsub == .init(hardBytes: 1, softBytes: 2, softSeconds: 3))
+        #expect(
+            configuration.outputLimits.normal
+                == .init(hardBytes: 1 << 20, softBytes: 2000, softSeconds: 3))
+        #expect(
+            configuration.outputLimits.pubsub == .init(hardBytes: 1, softBytes: 2, softSeconds: 3))
         #expect(configuration.outputLimits.replica.softSeconds == 60)
         #expect(configuration.unixsocketperm == 0o770)
         #expect(configuration.maxmemoryPolicy == .allKeysLFU)
@@ -97,9 +100,10 @@ struct ConfigurationTests {
     @Test func saysWhatIsWrongAndWhere() throws {
         let path = try file("port 1\n\nfoo bar\n")
         defer { unlink(path) }
-        #expect(refusal([path]) == """
-            bad configuration, \(path), line 3: 'foo bar': Bad directive or wrong number of arguments
-            """)
+        #expect(
+            refusal([path]) == """
+                bad configuration, \(path), line 3: 'foo bar': Bad directive or wrong number of arguments
+                """)
         #expect(refusal(["/nonexistent"]).contains("No such file or directory"))
         let reasons = [
             ("hz 10 11", "wrong number of arguments"), ("hz", "wrong number of arguments"),
@@ -139,14 +143,17 @@ struct ConfigurationTests {
         let client = try AdminServer().connect()
         #expect(client.raw("CONFIG", "GET", "MAXMEMORY") == "*2\r\n$9\r\nMAXMEMORY\r\n$1\r\n0\r\n")
         #expect(client.raw("CONFIG", "GET", "nope") == "*0\r\n")
-        let pairs = try #require(try client.reply("CONFIG", "GET", "*ZIPLIST*", "port", "p?rt").members)
+        let pairs = try #require(
+            try client.reply("CONFIG", "GET", "*ZIPLIST*", "port", "p?rt").members)
         let names = stride(from: 0, to: pairs.count, by: 2).compactMap { pairs[$0].text }
         #expect(names.sorted() == [
             "hash-max-ziplist-entries", "hash-max-ziplist-value", "list-max-ziplist-size", "port",
             "zset-max-ziplist-entries", "zset-max-ziplist-value",
         ])
         _ = client.raw("HELLO", "3")
-        #expect(client.raw("CONFIG", "GET", "tcp-backlog") == "%1\r\n$11\r\ntcp-backlog\r\n$3\r\n511\r\n")
+        #expect(
+            client.raw("CONFIG", "GET", "tcp-backlog")
+                == "%1\r\n$11\r\ntcp-backlog\r\n$3\r\n511\r\n")
         let all = try #require(try AdminServer().connect().reply("CONFIG", "GET", "*").members)
         #expect(all.count >= 2 * 194)
         #expect(!all.contains { $0.text == "tier-segment-bytes" })
@@ -165,16 +172,30 @@ struct ConfigurationTests {
             (["hz", "abc"], failed + "'hz') - argument couldn't be parsed into an integer"),
             (["appendonly", "maybe"], failed + "'appendonly') - argument must be 'yes' or 'no'"),
             (["save", "1 2 3"], failed + "'save') - Invalid save parameters"),
-            (["loglevel", ""], failed
-                + "'loglevel') - argument(s) must be one of the following: debug, verbose, notice, warning"),
-            (["maxmemory-clients", "x"],
-                failed + "'maxmemory-clients') - argument must be a memory or percent value"),
-            (["notify-keyspace-events", "KQ"], failed
-                + "'notify-keyspace-events') - Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
-            (["client-output-buffer-limit", "normal 0 0"], failed
-                + "'client-output-buffer-limit') - Wrong number of arguments in buffer limit configuration."),
-            (["slowlog-max-len", "-5"], failed
-                + "'slowlog-max-len') - argument must be between 0 and 9223372036854775807 inclusive"),
+            (
+                ["loglevel", ""],
+                failed
+                    + "'loglevel') - argument(s) must be one of the following: debug, verbose, notice, warning"
+            ),
+            (
+                ["maxmemory-clients", "x"],
+                failed + "'maxmemory-clients') - argument must be a memory or percent value"
+            ),
+            (
+                ["notify-keyspace-events", "KQ"],
+                failed
+                    + "'notify-keyspace-events') - Invalid event class character. Use 'Ag$lshzxeKEtmdn'."
+            ),
+            (
+                ["client-output-buffer-limit", "normal 0 0"],
+                failed
+                    + "'client-output-buffer-limit') - Wrong number of arguments in buffer limit configuration."
+            ),
+            (
+                ["slowlog-max-len", "-5"],
+                failed
+                    + "'slowlog-max-len') - argument must be between 0 and 9223372036854775807 inclusive"
+            ),
         ]
         for (words, reply) in cases {
             #expect(client.raw(["CONFIG", "SET"] + words) == reply + "\r\n")
@@ -191,7 +212,8 @@ struct ConfigurationTests {
         #expect(client.raw("CONFIG", "SET", "timeout", "5", "maxclients", "0").hasPrefix("-ERR"))
         #expect(configuration.timeout == 0)
         #expect(told.isEmpty)
-        #expect(client.raw("CONFIG", "SET", "maxclients", "7", "timeout", "5", "hz", "10") == "+OK\r\n")
+        #expect(
+            client.raw("CONFIG", "SET", "maxclients", "7", "timeout", "5", "hz", "10") == "+OK\r\n")
         #expect(told.map(\.0) == ["maxclients", "timeout"])
         #expect(told.allSatisfy { $0.1 == 5 })
     }
@@ -200,10 +222,12 @@ struct ConfigurationTests {
         let server = try AdminServer()
         let client = server.connect()
         #expect(server.state.slowTicks == 10_000_000)
-        _ = client.raw("CONFIG", "SET", "latency-monitor-threshold", "2", "maxmemory-policy", "allkeys-lru")
+        _ = client.raw(
+            "CONFIG", "SET", "latency-monitor-threshold", "2", "maxmemory-policy", "allkeys-lru")
         #expect(server.state.slowTicks == 2_000_000)
         #expect(server.state.store.policy == .allKeysLRU)
-        _ = client.raw("CONFIG", "SET", "slowlog-log-slower-than", "-1", "latency-monitor-threshold", "0")
+        _ = client.raw(
+            "CONFIG", "SET", "slowlog-log-slower-than", "-1", "latency-monitor-threshold", "0")
         #expect(server.state.slowTicks == .max)
         _ = client.raw("CONFIG", "SET", "proto-max-bulk-len", "2mb")
         let limits = client.session.parser.limits

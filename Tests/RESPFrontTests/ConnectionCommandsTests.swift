@@ -27,7 +27,9 @@ struct ConnectionCommandsTests {
         #expect(client.raw("CLIENT", "TRACKINGINFO") == "%3\r\n$5\r\nflags\r\n~1\r\n$3\r\noff\r\n"
             + "$8\r\nredirect\r\n:-1\r\n$8\r\nprefixes\r\n*0\r\n")
         #expect(client.raw("HELLO", "4") == "-NOPROTO unsupported protocol version\r\n")
-        #expect(client.raw("HELLO", "x") == "-ERR Protocol version is not an integer or out of range\r\n")
+        #expect(
+            client.raw("HELLO", "x")
+                == "-ERR Protocol version is not an integer or out of range\r\n")
         #expect(client.raw("HELLO", "3", "foo") == "-ERR Syntax error in HELLO option 'foo'\r\n")
         #expect(client.raw("HELLO", "3", "auth", "default")
             == "-ERR Syntax error in HELLO option 'auth'\r\n")
@@ -40,7 +42,9 @@ struct ConnectionCommandsTests {
         let server = try AdminServer(["--requirepass", "foo"])
         let client = server.connect()
         #expect(client.raw("PING") == Self.noAuth)
-        #expect(client.raw("HELLO", "3").hasPrefix("-NOAUTH HELLO must be called with the client already"))
+        #expect(
+            client.raw("HELLO", "3").hasPrefix(
+                "-NOAUTH HELLO must be called with the client already"))
         #expect(client.raw("HELLO", "2", "AUTH", "default", "bar") == Self.wrong)
         #expect(client.raw("AUTH", "bar") == Self.wrong)
         #expect(client.raw("AUTH", "fooo") == Self.wrong)
@@ -54,7 +58,8 @@ struct ConnectionCommandsTests {
         #expect(client.raw("RESET") == "+RESET\r\n")
         #expect(client.raw("PING") == Self.noAuth)
         #expect(!client.mayBeLarge)
-        #expect(client.raw("HELLO", "3", "AUTH", "default", "foo") == greeting(3, client.session.id))
+        #expect(
+            client.raw("HELLO", "3", "AUTH", "default", "foo") == greeting(3, client.session.id))
         #expect(client.raw("ACL", "WHOAMI") == "$7\r\ndefault\r\n")
         let stranger = server.connect()
         _ = client.raw("CONFIG", "SET", "requirepass", "")
@@ -74,7 +79,8 @@ struct ConnectionCommandsTests {
     @Test func smallCommands() throws {
         let client = try AdminServer().connect()
         #expect(client.raw("PING", "a") == "$1\r\na\r\n")
-        #expect(client.raw("PING", "a", "b") == "-ERR wrong number of arguments for 'ping' command\r\n")
+        #expect(
+            client.raw("PING", "a", "b") == "-ERR wrong number of arguments for 'ping' command\r\n")
         #expect(client.raw("ECHO", "x y") == "$3\r\nx y\r\n")
         #expect(client.raw("SELECT", "x") == "-ERR value is not an integer or out of range\r\n")
         #expect(client.raw("SELECT", "16") == "-ERR DB index is out of range\r\n")
@@ -121,7 +127,9 @@ struct ConnectionCommandsTests {
         #expect(lines[0].contains(" cmd=select user=default redir=-1 resp=2"))
         #expect(lines[1].contains(" cmd=client|list "))
         #expect(try b.text("CLIENT", "INFO").hasPrefix("id=\(b.session.id) "))
-        #expect(try b.text("CLIENT", "LIST", "ID", "\(a.session.id)", "999").hasPrefix("id=\(a.session.id) "))
+        #expect(
+            try b.text("CLIENT", "LIST", "ID", "\(a.session.id)", "999").hasPrefix(
+                "id=\(a.session.id) "))
         #expect(try b.text("CLIENT", "LIST", "TYPE", "pubsub") == "")
         #expect(b.raw("CLIENT", "LIST", "TYPE", "x") == "-ERR Unknown client type 'x'\r\n")
         #expect(b.raw("CLIENT", "LIST", "ID", "x") == "-ERR Invalid client ID\r\n")
@@ -151,9 +159,12 @@ struct ConnectionCommandsTests {
     @Test func clientPause() throws {
         let server = try AdminServer()
         let a = server.connect(), b = server.connect()
-        #expect(b.raw("CLIENT", "PAUSE", "x") == "-ERR timeout is not an integer or out of range\r\n")
+        #expect(
+            b.raw("CLIENT", "PAUSE", "x") == "-ERR timeout is not an integer or out of range\r\n")
         #expect(b.raw("CLIENT", "PAUSE", "-1") == "-ERR timeout is negative\r\n")
-        #expect(b.raw("CLIENT", "PAUSE", "1", "foo") == "-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n")
+        #expect(
+            b.raw("CLIENT", "PAUSE", "1", "foo")
+                == "-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n")
         #expect(b.raw("CLIENT", "PAUSE", "100", "WRITE") == "+OK\r\n")
         #expect(a.raw("PING") == "+PONG\r\n")
         #expect(b.raw("CLIENT", "PAUSE", "50", "ALL") == "+OK\r\n")
@@ -176,7 +187,8 @@ struct ConnectionCommandsTests {
         #expect(client.raw("CLIENT", "NO-EVICT", "x") == "-ERR syntax error\r\n")
         #expect(client.raw("CLIENT", "NO-TOUCH", "ON") == "+OK\r\n")
         #expect(client.session.noTouch)
-        #expect(client.raw("CLIENT", "NOPE") == "-ERR unknown subcommand 'NOPE'. Try CLIENT HELP.\r\n")
+        #expect(
+            client.raw("CLIENT", "NOPE") == "-ERR unknown subcommand 'NOPE'. Try CLIENT HELP.\r\n")
         #expect(client.raw("CLIENT", "GETREDIR") == ":-1\r\n")
         #expect(client.raw("CLIENT", "ID") == ":\(client.session.id)\r\n")
     }

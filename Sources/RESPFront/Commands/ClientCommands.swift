@@ -196,7 +196,9 @@ enum ClientCommands {
 
     private static func type(_ call: Call, _ i: Int) throws(CommandError) -> String {
         let type = call.option(i)
-        guard types.contains(type) else { throw .message("ERR Unknown client type '\(call.word(i))'") }
+        guard types.contains(type) else {
+            throw .message("ERR Unknown client type '\(call.word(i))'")
+        }
         return type
     }
 
@@ -312,7 +314,11 @@ enum ClientCommands {
 
     /// The caller still gets its reply.
     private static func end(_ session: Session, _ call: Call) {
-        if session === call.session { session.closesAfterReply = true } else { session.isKilled = true }
+        if session === call.session {
+            session.closesAfterReply = true
+        } else {
+            session.isKilled = true
+        }
     }
 
     /// CLIENT PAUSE milliseconds [WRITE | ALL] → OK. A pause in force only ever grows.

@@ -182,8 +182,9 @@ enum CommandCommands {
             if argument.isOptional { flags.append("optional") }
             if argument.isMultiple { flags.append("multiple") }
             let isKey = argument.type == "key"
-            reply.map(2 + (isKey ? 1 : 0) + (argument.token == nil ? 0 : 1) + (flags.isEmpty ? 0 : 1)
-                + (argument.parts.isEmpty ? 0 : 1))
+            reply.map(
+                2 + (isKey ? 1 : 0) + (argument.token == nil ? 0 : 1) + (flags.isEmpty ? 0 : 1)
+                    + (argument.parts.isEmpty ? 0 : 1))
             text("name", reply)
             text(argument.name, reply)
             text("type", reply)

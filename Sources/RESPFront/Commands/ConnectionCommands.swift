@@ -55,8 +55,8 @@ enum ConnectionCommands {
         if call.wordCount == 2 {
             if call.configuration.requirepass.isEmpty {
                 throw .message("""
-                    ERR AUTH <password> called without any password configured for the default user. \
-                    Are you sure your configuration is correct?
+                    ERR AUTH <password> called without any password configured for the default \
+                    user. Are you sure your configuration is correct?
                     """)
             }
             try authenticate(call, user: ByteView("default"), password: call.arguments[1])
@@ -154,7 +154,11 @@ enum ConnectionCommands {
         if call.wordCount > 2 {
             throw .message("ERR wrong number of arguments for 'ping' command")
         }
-        if call.wordCount == 2 { call.reply.bulk(call.arguments[1]) } else { call.reply.simple("PONG") }
+        if call.wordCount == 2 {
+            call.reply.bulk(call.arguments[1])
+        } else {
+            call.reply.simple("PONG")
+        }
     }
 
     static func echo(_ call: Call) throws(CommandError) { call.reply.bulk(call.arguments[1]) }

@@ -5,10 +5,12 @@ import TieredStore
 /// MEMORY: where RAM goes.
 enum MemoryCommands {
     static func rows() -> [Command] {
-        func row(_ name: String, _ summary: String, _ handler: @escaping Command.Handler) -> Command {
+        func row(_ name: String, _ summary: String, _ handler: @escaping Command.Handler) -> Command
+        {
             Command(
                 "memory|" + name, 2, [.stopsWorld], group: "server", since: "4.0.0",
-                complexity: "O(N) where N is the number of segments and connections", summary, handler)
+                complexity: "O(N) where N is the number of segments and connections", summary,
+                handler)
         }
         return [Command.container(
             "memory", group: "server", since: "4.0.0", "RAM.",
@@ -33,7 +35,9 @@ enum MemoryCommands {
     static func usage(_ call: Call) throws(CommandError) {
         var i = 3
         while i < call.wordCount {
-            guard call.arguments[i].matches("samples"), i + 1 < call.wordCount else { throw .syntax }
+            guard call.arguments[i].matches("samples"), i + 1 < call.wordCount else {
+                throw .syntax
+            }
             if try call.integer(i + 1) < 0 { throw .syntax }
             i += 2
         }
@@ -88,7 +92,8 @@ enum MemoryCommands {
             lines.append("Slabs hold much more than their cells use; evacuation is at work.")
         }
         if memory.clients > limit / 5 {
-            lines.append("Clients hold much: some do not read their replies, or send large requests.")
+            lines.append(
+                "Clients hold much: some do not read their replies, or send large requests.")
         }
         if lines.isEmpty { lines.append("No problem found.") }
         call.verbatim(lines.joined(separator: "\n") + "\n")

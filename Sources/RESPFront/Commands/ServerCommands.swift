@@ -15,7 +15,8 @@ enum ServerCommands {
                 "time", 1, [.loading, .stale, .fast], group: "server", since: "2.6.0",
                 "The server's clock.", time),
             Command(
-                "shutdown", -1, [.admin, .noScript, .loading, .stale, .noMulti, .allowBusy, .ignoresPause],
+                "shutdown", -1,
+                [.admin, .noScript, .loading, .stale, .noMulti, .allowBusy, .ignoresPause],
                 group: "server", since: "1.0.0",
                 complexity: "O(1)", "Ends the server.",
                 syntax: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", shutdown),
@@ -56,7 +57,9 @@ enum ServerCommands {
         var given: Set<String> = []
         for i in 1..<max(1, call.wordCount) {
             let option = call.option(i)
-            guard ["nosave", "save", "now", "force", "abort"].contains(option) else { throw .syntax }
+            guard ["nosave", "save", "now", "force", "abort"].contains(option) else {
+                throw .syntax
+            }
             given.insert(option)
         }
         if given.isSuperset(of: ["nosave", "save"]) { throw .syntax }
@@ -85,7 +88,8 @@ enum ServerCommands {
 
     // MARK: DEBUG
 
-    private static func debugKeys(_ arguments: Arguments, _ positions: inout [Command.KeyPosition]) {
+    private static func debugKeys(_ arguments: Arguments, _ positions: inout [Command.KeyPosition])
+    {
         if arguments.count == 3, arguments[1].matches("object") {
             positions.append(Command.KeyPosition(2))
         }
@@ -95,14 +99,15 @@ enum ServerCommands {
     static func debug(_ call: Call) throws(CommandError) {
         guard isDebugAllowed(call) else {
             throw .message("""
-                ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", \
-                you can run it from a local connection, otherwise you need to set this option in the \
-                configuration file, and then restart the server.
+                ERR DEBUG command not allowed. If the enable-debug-command option is set to \
+                "local", you can run it from a local connection, otherwise you need to set this \
+                option in the configuration file, and then restart the server.
                 """)
         }
         switch (call.option(1), call.wordCount) {
         case ("sleep", 3):
-            guard let seconds = Decimal.double(call.arguments[2]), seconds >= 0, seconds < 1e6 else {
+            guard let seconds = Decimal.double(call.arguments[2]), seconds >= 0, seconds < 1e6
+            else {
                 throw .notAFloat
             }
             // As in Redis, nobody is served meanwhile.

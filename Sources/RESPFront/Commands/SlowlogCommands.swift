@@ -31,14 +31,17 @@ enum SlowlogCommands {
     /// SLOWLOG GET [count] → entries of six.
     static func get(_ call: Call) throws(CommandError) {
         var count: Int64 = 10
-        if call.wordCount > 3 { throw .message("ERR wrong number of arguments for 'slowlog|get' command") }
+        if call.wordCount > 3 {
+            throw .message("ERR wrong number of arguments for 'slowlog|get' command")
+        }
         if call.wordCount == 3 {
             let message = "ERR count should be greater than or equal to -1"
             count = try call.integer(2, orFail: message)
             if count < -1 { throw .message(message) }
         }
         let entries = call.server.slowlog.entries
-        let shown = entries.prefix(count < 0 ? entries.count : Int(min(count, Int64(entries.count))))
+        let shown = entries.prefix(
+            count < 0 ? entries.count : Int(min(count, Int64(entries.count))))
         call.reply.array(shown.count)
         for entry in shown {
             call.reply.array(6)
