@@ -278,6 +278,7 @@ struct Dispatcher: ~Copyable {
         let worker = front.worker
         for position in positions {
             let key = arguments[position.word]
+            if let other = position.database, other >= worker.store.options.databases { continue }
             front.keys.add(key, hash: worker.hash(key), database: position.database ?? session.database)
         }
     }

@@ -8,6 +8,23 @@ public enum ExpiryChange: Sendable {
     case at(Int64)
 }
 
+/// A value's bytes, lent for changing in place until the command ends. Checked.
+public struct MutableBytes {
+    private let base: UnsafeMutableRawPointer
+    public let count: Int
+
+    init(_ base: UnsafeMutableRawPointer, _ count: Int) {
+        self.base = base
+        self.count = count
+    }
+
+    /// Overwrites bytes from `offset` on.
+    public func copy(_ bytes: ByteView, at offset: Int) {
+        precondition(offset >= 0 && offset + bytes.count <= count, "range out of bounds")
+        (base + offset).copyMemory(from: bytes.base, byteCount: bytes.count)
+    }
+}
+
 /// The keys of one running command: the only door from handlers to values.
 ///
 /// The dispatcher adds the keys, locks their stripes and makes sure that values the command needs
@@ -180,6 +197,13 @@ public final class StagedKeys {
         return value
     }
 
+    /// A value's bytes without counting as an access (OBJECT ENCODING, DUMP).
+    public func peekString(_ i: Int) throws(CommandError) -> ByteView? {
+        guard let entry = entry(i) else { return nil }
+        guard entry.type == .string else { throw .wrongType }
+        return entry.isResident ? ByteView(entry.value, entry.valueCount) : try stagedValue(entry)
+    }
+
     private func stagedValue(_ entry: Entry) throws(CommandError) -> ByteView {
         guard let record = worker.staging.records[entry.address], record.state != .reading
         else { throw .notStaged }
@@ -290,12 +314,12 @@ public final class StagedKeys {
 
     /// A string's bytes for changing in place, `count` long or as long as they are if longer;
     /// new bytes are zero. Creates the key if absent. The expiry stays.
-    public func editString(_ i: Int, count: Int) throws(CommandError) -> UnsafeMutableRawBufferPointer {
+    public func editString(_ i: Int, count: Int) throws(CommandError) -> MutableBytes {
         changed(i)
         guard let slot = slot(i) else {
             createZeroed(i, count: count)
             let entry = worker.entry(self.slot(i)!)
-            return UnsafeMutableRawBufferPointer(start: entry.value, count: count)
+            return MutableBytes(entry.value, count)
         }
         let entry = worker.entry(slot)
         guard entry.type == .string else { throw .wrongType }
@@ -310,7 +334,7 @@ public final class StagedKeys {
         let edited = worker.entry(self.slot(i)!)
         edited.set(Entry.raw, true)
         worker.touchWritten(edited)
-        return UnsafeMutableRawBufferPointer(start: edited.value, count: edited.valueCount)
+        return MutableBytes(edited.value, edited.valueCount)
     }
 
     private func createZeroed(_ i: Int, count: Int) {

@@ -1,0 +1,57 @@
+import Primitives
+import RESPWire
+import TieredStore
+
+/// Commands on whole databases.
+enum DatabaseCommands {
+    static func rows() -> [Command] {
+        let group = "server"
+        return [
+            Command("dbsize", 1, [.readonly, .fast, .stopsWorld], group: group, since: "1.0.0",
+                "Returns the number of keys in the database.", size),
+            Command("flushdb", -1, [.write, .stopsWorld], group: group, since: "1.0.0",
+                complexity: "O(N) in the keys", "Deletes all keys of the database.",
+                syntax: "[ASYNC | SYNC]", flush),
+            Command("flushall", -1, [.write, .stopsWorld], group: group, since: "1.0.0",
+                complexity: "O(N) in the keys", "Deletes all keys of all databases.",
+                syntax: "[ASYNC | SYNC]", flush),
+            Command("swapdb", 3, [.write, .fast, .stopsWorld], group: group, since: "4.0.0",
+                "Exchanges the contents of two databases.", syntax: "index1 index2", swap),
+        ]
+    }
+
+    static func size(_ call: Call) throws(CommandError) {
+        call.reply.integer(call.server.store.keyCount(database: call.database))
+    }
+
+    /// FLUSHDB, FLUSHALL [ASYNC | SYNC]: both free at once; nothing on the SSD is touched.
+    static func flush(_ call: Call) throws(CommandError) {
+        if call.wordCount > 2 { throw .syntax }
+        if call.wordCount == 2, !call.arguments[1].matches("async"), !call.arguments[1].matches("sync") {
+            throw .syntax
+        }
+        if call.command.name == "flushdb" {
+            call.keys.changes += UInt64(call.worker.flush(database: call.database))
+        } else {
+            for database in 0..<call.server.store.options.databases {
+                call.keys.changes += UInt64(call.worker.flush(database: database))
+            }
+        }
+        call.reply.ok()
+    }
+
+    static func swap(_ call: Call) throws(CommandError) {
+        guard let first = Decimal.int64(call.arguments[1]) else {
+            throw .message("ERR invalid first DB index")
+        }
+        guard let second = Decimal.int64(call.arguments[2]) else {
+            throw .message("ERR invalid second DB index")
+        }
+        let range = 0..<Int64(call.server.store.options.databases)
+        guard range.contains(first), range.contains(second) else {
+            throw .message("ERR DB index is out of range")
+        }
+        call.server.store.swapDatabases(Int(first), Int(second))
+        call.reply.ok()
+    }
+}

@@ -1,0 +1,73 @@
+import Primitives
+import RESPWire
+import TieredStore
+
+/// Pieces of option grammar that several commands share.
+enum Options {
+    /// A word that must be a 64-bit integer.
+    static func integer(_ word: ByteView) throws(CommandError) -> Int64 {
+        guard let value = Decimal.int64(word) else { throw .notAnInteger }
+        return value
+    }
+
+    enum TimeUnit { case seconds, milliseconds }
+
+    /// An expiry in Unix milliseconds from a relative or absolute time; must be positive and fit.
+    static func expiry(
+        _ word: ByteView, _ unit: TimeUnit, isAbsolute: Bool, now: Int64
+    ) throws(CommandError) -> Int64 {
+        let given = try integer(word)
+        guard given > 0 else { throw .invalidExpiry }
+        return try expiry(given, unit, isAbsolute: isAbsolute, now: now)
+    }
+
+    /// The same for commands that take times in the past.
+    static func expiry(
+        _ given: Int64, _ unit: TimeUnit, isAbsolute: Bool, now: Int64
+    ) throws(CommandError) -> Int64 {
+        var time = given
+        if unit == .seconds {
+            let (product, overflows) = time.multipliedReportingOverflow(by: 1000)
+            if overflows { throw .invalidExpiry }
+            time = product
+        }
+        if !isAbsolute {
+            let (sum, overflows) = time.addingReportingOverflow(now)
+            if overflows { throw .invalidExpiry }
+            time = sum
+        }
+        return time
+    }
+
+    /// EX, PX, EXAT or PXAT at word `i` with its argument: the expiry in Unix milliseconds.
+    static func expiryOption(_ call: Call, _ i: Int) throws(CommandError) -> Int64? {
+        let word = call.arguments[i]
+        let unit: TimeUnit, isAbsolute: Bool
+        if word.matches("ex") {
+            (unit, isAbsolute) = (.seconds, false)
+        } else if word.matches("px") {
+            (unit, isAbsolute) = (.milliseconds, false)
+        } else if word.matches("exat") {
+            (unit, isAbsolute) = (.seconds, true)
+        } else if word.matches("pxat") {
+            (unit, isAbsolute) = (.milliseconds, true)
+        } else {
+            return nil
+        }
+        guard i + 1 < call.wordCount else { throw .syntax }
+        return try expiry(call.arguments[i + 1], unit, isAbsolute: isAbsolute, now: call.now)
+    }
+
+    static func isExpiryWord(_ word: ByteView) -> Bool {
+        word.matches("ex") || word.matches("px") || word.matches("exat") || word.matches("pxat")
+    }
+
+    /// An index of a database.
+    static func database(_ call: Call, _ word: ByteView) throws(CommandError) -> Int {
+        guard let index = Decimal.int64(word) else { throw .notAnInteger }
+        guard index >= 0, index < call.server.store.options.databases else {
+            throw .message("ERR DB index is out of range")
+        }
+        return Int(index)
+    }
+}
