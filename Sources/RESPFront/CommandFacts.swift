@@ -49,7 +49,7 @@ extension Command {
         "keys": ["keyspace", "dangerous"], "flushall": ["keyspace", "dangerous"],
         "flushdb": ["keyspace", "dangerous"], "swapdb": ["keyspace", "dangerous"],
         "restore": ["keyspace", "dangerous"], "migrate": ["keyspace", "dangerous"],
-        "dbsize": ["keyspace"], "wait": [],
+        "dbsize": ["keyspace"], "wait": ["connection"],
     ]
 
     private static let allCategories = [
@@ -76,5 +76,8 @@ extension Command {
         "getset": ["RW", "access", "update"], "setnx": ["OW", "insert"],
         "msetnx": ["OW", "insert"], "mset": ["OW", "update"],
         "bitfield": ["RW", "access", "update", "variable_flags"], "strlen": ["RO"],
+        "ttl": ["RO", "access"], "pttl": ["RO", "access"], "expiretime": ["RO", "access"],
+        "pexpiretime": ["RO", "access"], "object|encoding": ["RO"],
+        "rename": ["RW", "access", "delete"], "renamenx": ["RW", "access", "delete"],
     ]
 }

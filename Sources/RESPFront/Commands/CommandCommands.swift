@@ -107,7 +107,8 @@ enum CommandCommands {
 
     /// One key specification, or none.
     private static func describeKeys(_ command: Command, _ reply: ReplyWriter) {
-        if case .none = command.keys { return reply.set(0) }
+        let isMovable = command.hasMovableKeys
+        guard command.keyRange != nil || isMovable else { return reply.set(0) }
         reply.set(1)
         reply.map(3)
         text("flags", reply)
