@@ -51,6 +51,57 @@ public final class ServerState: @unchecked Sendable {
         var random = Random(seed: seed)
         runID = String((0..<40).map { _ in "0123456789abcdef".randomElement(using: &random)! })
         fronts = store.workers.map { Front(server: self, worker: $0) }
+        applySettings()
+    }
+
+    /// All sessions, oldest first. The caller has stopped the world.
+    var sessions: [Session] {
+        fronts.flatMap { $0.sessions.compactMap { $0 } }.sorted { $0.id < $1.id }
+    }
+
+    // MARK: Settings
+
+    /// Puts live settings into force here; what the server has to do about them hangs on
+    /// `configuration.onChange`. The world is stopped, or has not begun.
+    func applySettings() {
+        store.policy = configuration.maxmemoryPolicy
+        let slow = configuration.slowlogLogSlowerThan
+        let spike = configuration.latencyMonitorThreshold
+        let thresholds = [
+            slow >= 0 ? Double(slow) : nil, spike > 0 ? Double(spike) * 1000 : nil,
+        ].compactMap { $0 }
+        slowTicks = thresholds.min().map {
+            UInt64(exactly: ($0 * ticksPerMicrosecond).rounded(.up)) ?? .max
+        } ?? .max
+        slowlog.trim(to: configuration.slowlogMaxLength)
+        for session in sessions {
+            session.parser.limits = configuration.requestLimits
+            if configuration.requirepass.isEmpty { session.setAuthenticated(true) }
+        }
+    }
+
+    // MARK: Statistics
+
+    /// What INFO's rates are measured from: the last time it was asked.
+    struct RateMark {
+        var at: Int64
+        var commands: UInt64 = 0
+        var inputBytes: UInt64 = 0
+        var outputBytes: UInt64 = 0
+    }
+    var rateMark = RateMark(at: 0)
+    /// Connections accepted and refused before CONFIG RESETSTAT.
+    var receivedBefore = 0
+    var rejectedBefore = 0
+    var peakBytes = 0
+
+    /// CONFIG RESETSTAT. The caller has stopped the world.
+    func resetStatistics() {
+        store.resetCounters()
+        receivedBefore = receivedConnections()
+        rejectedBefore = rejectedConnections()
+        rateMark = RateMark(at: fronts[0].worker.now)
+        for front in fronts { front.resetStatistics() }
     }
 
     /// Lets go of the fronts, which hold this: without it neither is ever freed.
@@ -91,10 +142,42 @@ public final class ServerState: @unchecked Sendable {
         let microseconds = Int64(Double(ticks) / ticksPerMicrosecond)
         slowlog.note(
             microseconds: microseconds, at: front.worker.now / 1000, arguments: arguments,
+            secrets: secrets(command, arguments),
             client: session.peerAddress, name: session.name,
             threshold: configuration.slowlogLogSlowerThan, limit: configuration.slowlogMaxLength)
         latency.note(
             command.flags.contains(.fast) ? "fast-command" : "command", milliseconds: microseconds / 1000,
             at: front.worker.now / 1000, threshold: configuration.latencyMonitorThreshold)
+    }
+
+    /// Words that must not be kept: passwords given to CONFIG SET.
+    private func secrets(_ command: Command, _ arguments: Arguments) -> Set<Int> {
+        guard command.name == "config|set" else { return [] }
+        return Set(stride(from: 2, to: arguments.count - 1, by: 2).filter {
+            SettingTable.find(arguments[$0].lowercasedText)?.isSensitive ?? false
+        }.map { $0 + 1 })
+    }
+}
+
+extension Front {
+    /// Forgets what was counted, here and in the rows.
+    fileprivate func resetStatistics() {
+        commandsProcessed = 0
+        inputBytes = 0
+        outputBytes = 0
+        errorCounts = [:]
+        for row in table.rows {
+            row.resetStatistics()
+            for sub in row.subcommands { sub.resetStatistics() }
+        }
+    }
+}
+
+extension Command {
+    fileprivate func resetStatistics() {
+        calls = 0
+        ticks = 0
+        rejected = 0
+        failed = 0
     }
 }

@@ -23,11 +23,11 @@ public final class Slowlog: Sendable {
     private let state = Mutex(State())
 
     func note(
-        microseconds: Int64, at: Int64, arguments: Arguments, client: String, name: String,
-        threshold: Int64, limit: Int
+        microseconds: Int64, at: Int64, arguments: Arguments, secrets: Set<Int>, client: String,
+        name: String, threshold: Int64, limit: Int
     ) {
         guard threshold >= 0, microseconds >= threshold, limit > 0 else { return }
-        let words = Slowlog.trim(arguments)
+        let words = Slowlog.trim(arguments, secrets)
         state.withLock { state in
             let entry = Entry(
                 id: state.nextID, at: at, microseconds: microseconds, words: words, client: client,
@@ -38,9 +38,10 @@ public final class Slowlog: Sendable {
         }
     }
 
-    private static func trim(_ arguments: Arguments) -> [[UInt8]] {
+    private static func trim(_ arguments: Arguments, _ secrets: Set<Int>) -> [[UInt8]] {
         let shown = arguments.count > 32 ? 31 : arguments.count
         var words = (0..<shown).map { i -> [UInt8] in
+            if secrets.contains(i) { return Array("(redacted)".utf8) }
             let word = arguments[i]
             if word.count <= 128 { return word.array }
             return word[0..<128].array + Array("... (\(word.count - 128) more bytes)".utf8)
@@ -52,5 +53,12 @@ public final class Slowlog: Sendable {
     }
 
     public var entries: [Entry] { state.withLock { $0.entries } }
+    /// Keeps the newest `limit` (slowlog-max-len was lowered).
+    func trim(to limit: Int) {
+        state.withLock { state in
+            if state.entries.count > limit { state.entries.removeLast(state.entries.count - limit) }
+        }
+    }
+
     public func reset() { state.withLock { $0.entries = [] } }
 }

@@ -1,0 +1,32 @@
+import TieredStore
+
+/// Where the process's RAM goes, in bytes. Read while the world is stopped.
+struct MemoryFacts {
+    /// What the store has taken, and clients.
+    let used: Int
+    let peak: Int
+    let clients: Int
+    /// In cells in use, and in all cells held.
+    let live: Int
+    let held: Int
+    let resident: Int
+
+    init(_ server: ServerState) {
+        let ledger = server.store.ledger, slabs = server.store.slabUsage
+        clients = server.sessions.reduce(0) { $0 + $1.memory }
+        used = ledger.used + clients
+        server.peakBytes = max(server.peakBytes, used, ledger.peak)
+        peak = server.peakBytes
+        live = slabs.live
+        held = slabs.held
+        resident = server.residentSetSize()
+    }
+
+    /// What is not entries: index, buffers of clients, room in slabs.
+    var overhead: Int { max(0, used - live) }
+    var dataset: Int { max(0, used - overhead) }
+
+    func share(_ part: Int, of whole: Int) -> Double {
+        whole == 0 ? 0 : Double(part) / Double(whole)
+    }
+}
