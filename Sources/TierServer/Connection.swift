@@ -16,6 +16,8 @@ final class Connection {
     /// A silent send was prepared this turn; nil until its shortfall is known.
     var silentResult: Int32?
     var isClosing = false
+    /// Unix milliseconds since when more bytes wait than the soft limit allows.
+    var overLimitSince: Int64?
     /// Receiving was stopped because the session could not take more.
     var isHeldBack = false
 
@@ -24,6 +26,9 @@ final class Connection {
         self.session = session
         self.slot = slot
     }
+
+    /// Bytes of replies the client has not taken.
+    var waitingBytes: Int { sending.count + session.output.count }
 
     var isIdle: Bool { !isReceiving && !isSending }
 }

@@ -117,6 +117,11 @@ extension EventLoop {
     private func send(_ connection: Connection) {
         let session = connection.session
         if session.isKilled { return close(connection) }
+        let limit = server.configuration.outputLimits.normal.hardBytes
+        if limit > 0, connection.waitingBytes > Int(limit) {
+            server.log.write(.warning, "client \(session.id) closed: client-output-buffer-limit")
+            return close(connection)
+        }
         if connection.isHeldBack, front.wantsInput(session) {
             connection.isHeldBack = false
             if !connection.isReceiving { starved.append(connection) }

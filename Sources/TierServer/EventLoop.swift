@@ -14,7 +14,7 @@ import TieredStore
 final class EventLoop {
     /// What a completion is for; with the slot it finds its object.
     enum Kind: UInt8 {
-        case accept = 1, receive, send, silentSend, disk, mail, cancel, wake, signal
+        case accept = 1, receive, send, silentSend, disk, mail, cancel, signal, header
     }
 
     let index: Int
@@ -34,7 +34,7 @@ final class EventLoop {
     var isStopping = false
     var nextCron: UInt64 = 0
     var cronCount = 0
-    private var isFirstTurn = true
+    private var isWritingHeader = false
 
     static let tierFile = FileSlot(0)
     static let receiveGroup = BufferGroup(1)
@@ -69,12 +69,28 @@ final class EventLoop {
                 return
             }
         }
+        drain()
+    }
+
+    /// Waits, a few seconds at most, for the disk to finish what it was asked.
+    private func drain() {
+        setTime()
+        worker.closeLog()
+        let deadline = csystem_monotonic_ns() + 5_000_000_000
+        while worker.requestsInFlight > 0, csystem_monotonic_ns() < deadline {
+            handOverDiskRequests()
+            guard (try? ring.submitAndWait(minimum: 1, timeoutNanoseconds: 100_000_000)) != nil
+            else { return }
+            let count = ring.reap(into: &batch)
+            for i in 0..<count where batch[i].token.kind == Kind.disk.rawValue { handle(batch[i]) }
+        }
     }
 
     private func turn() throws(RingError) {
         setTime()
         takeCompletions()
-        settleSilentSends()
+        // What the kernel has not taken yet has not been sent.
+        if ring.preparedEntries == 0 { settleSilentSends() }
         front.resume()
         if worker.instant >= nextCron { cron() }
         let hasMore = worker.background()
@@ -114,7 +130,8 @@ final class EventLoop {
         case .accept: accepted(slot, completion)
         case .mail: readMail(rearm: !completion.hasMore)
         case .signal: server.takeSignals(self, rearm: !completion.hasMore)
-        case .cancel, .wake, nil: break
+        case .header: isWritingHeader = false
+        case .cancel, nil: break
         }
     }
 
@@ -139,6 +156,15 @@ final class EventLoop {
                 ring.allocate(EventLoop.tierFile, at: offset, length: UInt64(length), token)
             }
         }
+    }
+
+    /// Brings the segment table in the file up to date, for tierctl beside a running server.
+    func writeTierHeader() {
+        if isWritingHeader { return }
+        isWritingHeader = true
+        ring.write(
+            EventLoop.tierFile, from: server.tierFile.header(of: server.state.store.log),
+            length: UInt32(server.tierFile.headerSize), at: 0, EventLoop.token(.header))
     }
 
     // MARK: Mail and time
@@ -170,8 +196,26 @@ final class EventLoop {
         worker.expire(buckets: 20000)
         if front.pauseHasEnded { lookAround() }
         front.countClientBytes()
-        if cronCount % hz == 0 { closeIdleConnections() }
+        if cronCount % hz == 0 {
+            closeIdleConnections()
+            closeSlowReaders()
+        }
         if index == 0 { server.cron(self) }
+    }
+
+    /// client-output-buffer-limit, soft part: over the limit for too long.
+    private func closeSlowReaders() {
+        let limit = server.configuration.outputLimits.normal
+        guard limit.softBytes > 0 else { return }
+        for case let connection? in connections where !connection.isClosing {
+            if connection.waitingBytes <= Int(limit.softBytes) {
+                connection.overLimitSince = nil
+            } else if let since = connection.overLimitSince {
+                if worker.now - since >= limit.softSeconds * 1000 { close(connection) }
+            } else {
+                connection.overLimitSince = worker.now
+            }
+        }
     }
 
     private func closeIdleConnections() {

@@ -111,12 +111,25 @@ public final class Server: @unchecked Sendable {
         state.connectedClients = { [unowned self] in connected.load(ordering: .relaxed) }
         state.receivedConnections = { [unowned self] in received.load(ordering: .relaxed) }
         state.rejectedConnections = { [unowned self] in rejected.load(ordering: .relaxed) }
+        configuration.onChange = { [unowned self] name in settingChanged(name) }
         if state.fronts.count > 1 {
             state.runAlone = { [unowned self] body in
                 world.runAlone(wake: { for box in self.mailboxes { Descriptors.raise(box.event) } }, body)
             }
         }
     }
+
+    /// CONFIG SET changed a setting; the world stands still.
+    private func settingChanged(_ name: String) {
+        switch name {
+        case "loglevel": log.level = configuration.loglevel
+        case "maxclients": Server.raiseDescriptorLimit(configuration.maxclients)
+        case "maxmemory": memory.adjust(clientBytes: clientBytes)
+        default: break
+        }
+    }
+
+    private var clientBytes: Int { state.fronts.reduce(0) { $0 + $1.clientBytes } }
 
     // MARK: Listening
 
@@ -244,7 +257,8 @@ public final class Server: @unchecked Sendable {
 
     /// The first loop's periodic work for the whole process.
     func cron(_ loop: EventLoop) {
-        memory.adjust(clientBytes: loop.front.server.fronts.reduce(0) { $0 + $1.clientBytes })
+        memory.adjust(clientBytes: clientBytes)
+        if loop.cronCount % (5 * max(1, configuration.hz)) == 0 { loop.writeTierHeader() }
         let error = loop.worker.lastWriteError
         if error != lastReportedError {
             lastReportedError = error

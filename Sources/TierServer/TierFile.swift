@@ -67,9 +67,15 @@ struct TierFile {
         }
     }
 
+    /// The superblock and the segment table as they should stand in the file now.
+    func header(of log: SegmentLog) -> UnsafeMutableRawPointer {
+        Superblock.encodeTable(of: log, to: memory + 4096)
+        return memory
+    }
+
     /// Writes the superblock and the segment table.
     func writeHeader(of log: SegmentLog? = nil) throws(Refusal) {
-        if let log { Superblock.encodeTable(of: log, to: memory + 4096) }
+        if let log { _ = header(of: log) }
         guard pwrite(descriptor, memory, headerSize, 0) == headerSize else {
             let error = SystemError(errno, "write its superblock")
             throw Refusal(description: "tier file \(path): \(error.description)")

@@ -90,7 +90,8 @@ struct Screen {
     }
 
     private var space: [String] {
-        let limit = now.number("tier_ram_max_bytes")
+        let maxmemory = now.number("maxmemory")
+        let limit = maxmemory > 0 ? maxmemory : now.number("tier_ram_max_bytes")
         return [
             gauge("RAM", now.number("used_memory_rss"), limit, ""),
             gauge("SSD", now.number("tier_ssd_used_bytes"), now.number("tier_ssd_max_bytes"),

@@ -158,6 +158,15 @@ extension StoreWorker {
         }
     }
 
+    /// Sends what is gathered and closes the open segments, before the process ends.
+    public func closeLog() {
+        for stream in [demotionStream, compactionStream] {
+            submit(stream)
+            if let segment = stream.segment { store.log.seal(segment, used: stream.position) }
+            stream.segment = nil
+        }
+    }
+
     // MARK: Requests
 
     func request(
