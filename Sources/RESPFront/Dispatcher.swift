@@ -366,6 +366,10 @@ struct Dispatcher: ~Copyable {
                 break
             }
         }
+        if command.flags.contains(.growsMemory), command.alwaysNeedsValue {
+            let bytes = keys.promotionBytes
+            if bytes > 0, let outcome = admitMore(front, session, command, bytes) { return outcome }
+        }
         keys.touches = !session.noTouch
         do throws(CommandError) {
             if command.flags.contains(.stopsWorld) {
@@ -386,6 +390,19 @@ struct Dispatcher: ~Copyable {
         }
         keys.end()
         account(front, session, output, command, arguments, mark)
+        return .done
+    }
+
+    /// A demoted value that is to be modified needs its RAM too.
+    private mutating func admitMore(
+        _ front: Front, _ session: Session, _ command: Command, _ bytes: Int
+    ) -> Outcome? {
+        let admission = front.worker.admit(bytes, token: session.token)
+        if case .go = admission { return nil }
+        front.keys.end()
+        if case .wait = admission { return .wait(.memory) }
+        command.rejected += 1
+        reject(front, session, .outOfMemory)
         return .done
     }
 

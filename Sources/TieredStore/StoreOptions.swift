@@ -10,7 +10,7 @@ public struct StoreOptions: Sendable {
     public var memoryLimit = 1 << 30
     /// Addresses to reserve for entries; bounds what `memoryLimit` can ever be raised to.
     public var addressSpace = 64 << 30
-    /// Unit in which slabs take RAM: a power of two, 16 KiB…64 KiB.
+    /// Unit in which slabs take RAM: a power of two, 4 KiB…64 KiB.
     public var pageSize = 64 << 10
     /// Unit of append and reclaim on the SSD: a power of two of at most 64 MiB.
     public var segmentSize = 64 << 20
@@ -36,7 +36,7 @@ public struct StoreOptions: Sendable {
         options.stripes = 16
         options.memoryLimit = 1 << 20
         options.addressSpace = 1 << 30
-        options.pageSize = 16 << 10
+        options.pageSize = 4 << 10
         options.segmentSize = 64 << 10
         options.tierCapacity = 64 << 20
         options.writeBufferSize = 16 << 10

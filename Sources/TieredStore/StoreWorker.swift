@@ -28,9 +28,9 @@ public final class StoreWorker {
     var operations: [DiskOperation?] = []
     var freeOperations: [UInt32] = []
     /// Sessions that wait for RAM, oldest first, and sessions that can go on.
-    var waiters = RingQueue<UInt32>()
+    var waiters = RingQueue<(token: UInt32, bytes: Int)>()
     var runnable: [UInt32] = []
-    /// Sessions that wait for a demotion write to end.
+    /// Sessions that wait for a write to end.
     var writeWaiters: [UInt32] = []
     /// Unix milliseconds and monotonic nanoseconds of this turn.
     public private(set) var now: Int64 = 0
@@ -45,11 +45,15 @@ public final class StoreWorker {
     var demotingBytes = 0
     /// Bumped when entries may have moved: `StagedKeys` finds them again.
     var structure: UInt32 = 0
-    /// The background found nothing to demote at its last full sweep.
+    /// The background found nothing to demote in its last full sweeps.
     var exhausted = false
+    /// Round of the hand in which a value last left RAM.
+    var lastYield = 0
     public var activeExpiry = true
     /// errno of the last write the disk refused, 0 if none.
     public internal(set) var lastWriteError = 0
+    /// Monotonic nanoseconds since when the disk has had no room, 0 if it has.
+    var outOfSpaceSince: UInt64 = 0
     /// TIER COMPACT: segments down to this share of dead bytes are compacted once.
     var forcedCompaction: Double?
     let threaded: Bool

@@ -509,6 +509,15 @@ public final class StagedKeys {
         let entry = worker.entry(slot)
         if entry.isResident { return true }
         let value = try stagedValue(entry)
-        return worker.promote(slot, table(i), keys[i].stripe, value, reserve: StoreWorker.admitted)
+        return worker.promote(slot, table(i), keys[i].stripe, value)
+    }
+
+    /// RAM that modifying the keys' demoted values will take.
+    public var promotionBytes: Int {
+        var bytes = 0
+        for i in 0..<count {
+            if let entry = entry(i), !entry.isResident { bytes += entry.valueCount }
+        }
+        return bytes
     }
 }

@@ -31,9 +31,8 @@ public struct Address: Equatable, Hashable, Sendable {
     }
 
     /// Bytes a read must cover, counted from the block the record starts in.
-    var readBytes: Int {
-        footprint <= 4096 ? 4096 : ((offset & 4095) + footprint + 4095) & ~4095
-    }
+    /// A record compressed to less than a block may still straddle two.
+    var readBytes: Int { ((offset & 4095) + footprint + 4095) & ~4095 }
 
     private static func encode(_ units: Int) -> Int {
         var exponent = 0, mantissa = units

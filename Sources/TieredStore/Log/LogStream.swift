@@ -63,7 +63,9 @@ extension StoreWorker {
     private static func placement(_ fill: Int, _ bound: Int) -> Int {
         let offset = (fill + 7) & ~7
         let inBlock = offset & 4095
-        return bound <= 4096 && inBlock + bound > 4096 ? offset - inBlock + 4096 : offset
+        // Nor does a header straddle blocks: a scan that reads block by block sees each whole.
+        let kept = bound <= 4096 ? bound : Record.headerSize
+        return inBlock + kept > 4096 ? offset - inBlock + 4096 : offset
     }
 
     private func openBatch(_ bound: Int, in stream: LogStream) -> WriteBatch? {
@@ -147,6 +149,8 @@ extension StoreWorker {
             buffers.returnWrite(batch.memory)
         }
         store.log.writeEnded(batch.segment)
+        runnable.append(contentsOf: writeWaiters)
+        writeWaiters.removeAll(keepingCapacity: true)
     }
 
     /// The stream's segment cannot be written: it is closed, the next batch opens another.

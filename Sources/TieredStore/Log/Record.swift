@@ -7,7 +7,7 @@ import Primitives
 /// Shape:  | crc32c 4 | record length 4 | sequence 8 | key hash 8 | expiry 8 | value length 4 |
 ///         | key length 4 | segment version 4 | database 2 | type 1 | flags 1 | key … | payload … |
 ///         The CRC covers everything behind it. Records start at multiples of 8; one that fits into
-///         a 4 KiB block does not straddle two. A record length of 0 ends the block.
+///         a 4 KiB block does not straddle two, and no header does. A length of 0 ends the block.
 /// Units:  lengths in bytes; record length without padding; expiry in Unix milliseconds, 0 = never;
 ///         little endian throughout.
 /// Flags:  bit 0: the payload is one LZ4 block of `value length` bytes.

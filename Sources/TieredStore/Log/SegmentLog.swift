@@ -20,6 +20,8 @@ public final class SegmentLog: @unchecked Sendable {
         /// Bytes appended, header included.
         var used = 0
         var prepared = false
+        /// Not claimed again before so many claims: it was compacted and something stayed.
+        var notBefore = 0
     }
 
     public let segmentSize: Int
@@ -28,6 +30,7 @@ public final class SegmentLog: @unchecked Sendable {
     private let segments: UnsafeMutablePointer<Segment>
     private let lock = SpinLock()
     private var free: [Int] = []
+    private var claims = 0
     private let nextSequence = Atomic<UInt64>(1)
     private let freeCountWord: Atomic<Int>
     private let usedHighWater = Atomic<Int>(0)
@@ -74,6 +77,7 @@ public final class SegmentLog: @unchecked Sendable {
         freeCountWord.subtract(1, ordering: .relaxed)
         segments[segment].state = .open
         segments[segment].version &+= 1
+        segments[segment].notBefore = 0
         segments[segment].used = 0
         if segment >= usedHighWater.load(ordering: .relaxed) {
             usedHighWater.store(segment + 1, ordering: .relaxed)
@@ -166,11 +170,12 @@ public final class SegmentLog: @unchecked Sendable {
         var best = -1, bestLive = Int(Double(segmentSize) * limit)
         for i in 0..<usedHighWater.load(ordering: .relaxed) where segments[i].state == .sealed {
             let live = segments[i].liveBytes.load(ordering: .relaxed)
-            if live < bestLive, segments[i].pendingWrites.load(ordering: .relaxed) == 0 {
+            if live < bestLive, claims >= segments[i].notBefore, segments[i].pendingWrites.load(ordering: .relaxed) == 0 {
                 best = i
                 bestLive = live
             }
         }
+        claims += 1
         guard best >= 0 else { return nil }
         segments[best].state = .compacting
         return best
@@ -192,6 +197,7 @@ public final class SegmentLog: @unchecked Sendable {
     func releaseVictim(_ segment: Int) {
         lock.lock()
         segments[segment].state = .sealed
+        segments[segment].notBefore = claims + 64
         lock.unlock()
         freeIfEmpty(segment)
     }

@@ -59,6 +59,9 @@ final class PageArena: @unchecked Sendable {
         UInt32(truncatingIfNeeded: (cell - base) >> pageShift)
     }
 
+    /// RAM is short enough for empty pages to be wanted back at once.
+    var isTight: Bool { ledger.used > ledger.limit / 8 * 7 }
+
     /// A zero-filled page, or nil when the budget (plus `reserve` bytes) is used up.
     func take(reserve: Int) -> UInt32? {
         guard ledger.take(pageSize, reserve: reserve) else { return nil }

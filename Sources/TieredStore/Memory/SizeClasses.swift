@@ -2,6 +2,8 @@
 ///
 /// Shape:  steps of 4 bytes to 128, 8 to 640, 16 to 1280, 32 to 2560, 64 to 4096; beyond that the
 ///         sizes that divide a page with nothing left over, down to four cells a page.
+///         With pages below 64 KiB (little RAM), sixteenths of a power of two: each class in use
+///         holds a page, so that there must be fewer.
 /// Why:    at most 3 % is lost inside a cell, so that a 500-byte value pays 4 bytes on average.
 struct SizeClasses {
     let sizes: [Int]
@@ -16,11 +18,15 @@ struct SizeClasses {
                 sizes.append((sizes.last ?? 16 - step) + step)
             }
         }
-        fill(upTo: 128, step: 4)
-        fill(upTo: 640, step: 8)
-        fill(upTo: 1280, step: 16)
-        fill(upTo: 2560, step: 32)
-        fill(upTo: 4096, step: 64)
+        if pageSize >= 64 << 10 {
+            fill(upTo: 128, step: 4)
+            fill(upTo: 640, step: 8)
+            fill(upTo: 1280, step: 16)
+            fill(upTo: 2560, step: 32)
+            fill(upTo: 4096, step: 64)
+        } else {
+            for power in 5...12 { fill(upTo: 1 << power, step: max(4, (1 << power) >> 4)) }
+        }
         var perPage = 15
         while perPage >= 4 {
             let size = ((pageSize - 2 * perPage - 8) / perPage) & ~7

@@ -130,7 +130,11 @@ final class SlabAllocator: @unchecked Sendable {
         info.pointee.live -= 1
         classLive[sizeClass] -= 1
         liveBytes -= classes.sizes[sizeClass]
-        if page != current[sizeClass] { settle(page, info, sizeClass) }
+        if page == current[sizeClass] {
+            guard info.pointee.live == 0, arena.isTight else { return }
+            current[sizeClass] = 0
+        }
+        settle(page, info, sizeClass)
     }
 
     /// Puts a page that lost a cell where its fullness belongs, or gives it back when empty.
@@ -192,16 +196,7 @@ final class SlabAllocator: @unchecked Sendable {
     func sparsestPage() -> (page: UInt32, sizeClass: Int)? {
         acquire()
         defer { release() }
-        var best = -1, bestFree = 0
-        for sizeClass in classPages.indices where classPages[sizeClass] > 1 {
-            let capacity = Int(capacities[sizeClass])
-            let free = (classPages[sizeClass] * capacity - classLive[sizeClass]) * classes.sizes[sizeClass]
-            if free >= 2 * capacity * classes.sizes[sizeClass], free > bestFree {
-                best = sizeClass
-                bestFree = free
-            }
-        }
-        guard best >= 0 else { return nil }
+        guard let best = sparsestClass else { return nil }
         for list in 0..<SlabAllocator.lists {
             let head = heads[best * SlabAllocator.lists + list]
             if head != 0 {
@@ -211,6 +206,20 @@ final class SlabAllocator: @unchecked Sendable {
             }
         }
         return nil
+    }
+
+    /// The class with most bytes in free cells, if those are worth two pages.
+    private var sparsestClass: Int? {
+        var best: Int?, bestFree = 0
+        for sizeClass in classPages.indices where classPages[sizeClass] > 1 {
+            let capacity = Int(capacities[sizeClass])
+            let free = (classPages[sizeClass] * capacity - classLive[sizeClass]) * classes.sizes[sizeClass]
+            if free >= 2 * capacity * classes.sizes[sizeClass], free > bestFree {
+                best = sizeClass
+                bestFree = free
+            }
+        }
+        return best
     }
 
     /// Stripe that owns cell `index` of `page`, or nil while it is free.
@@ -249,11 +258,11 @@ final class SlabAllocator: @unchecked Sendable {
         return classLive[sizeClass] + 2 < classPages[sizeClass] * Int(capacities[sizeClass])
     }
 
-    /// Whether a fair part of the cells held is free.
-    var hasSlack: Bool {
+    /// Whether emptying a sparse page would gain one.
+    var canBeEmptied: Bool {
         acquire()
         defer { release() }
-        return heldBytes - liveBytes > heldBytes / 64
+        return sparsestClass != nil
     }
 
     /// What the allocator holds, read under its lock.

@@ -12,6 +12,7 @@ extension StoreWorker {
         let urgent = !waiters.isEmpty
         if excess > 0 || urgent { demoteExcess(buckets: urgent ? 2048 : 512) }
         flushIfStale()
+        retryFullDisk()
         evacuate(pages: urgent ? 4 : 1)
         compact(records: urgent ? 1024 : 256)
         relieveFullDisk()
@@ -27,17 +28,13 @@ extension StoreWorker {
     /// runnable when it may try again. `refused`: it can never run under the policy in force.
     public func admit(_ bytes: Int, token: UInt32) -> Admission {
         let ledger = store.ledger
-        if ledger.used + bytes <= ledger.limit, waiters.isEmpty || bytes < 4096 { return .go }
+        if ledger.used + bytes <= ledger.limit { return .go }
         if bytes < 4096, slabs.hasFreeCell(bytes) { return .go }
         if bytes > ledger.limit / 2 { return .refused }
-        if isStuck {
-            if evictOne() { return .go }
-            // Fragmentation alone is not the client's fault.
-            let usage = store.slabUsage
-            if ledger.used - usage.held + usage.live + bytes <= ledger.limit { return .go }
-            return .refused
-        }
-        waiters.append(token)
+        // Fragmentation alone is not the client's fault.
+        if usedLive + bytes <= ledger.limit, !slabs.canBeEmptied { return .go }
+        if isStuck { return evictOne() ? .go : .refused }
+        waiters.append((token, bytes))
         counters.throttled += 1
         return .wait
     }
@@ -58,13 +55,30 @@ extension StoreWorker {
     public var waitingWriters: Int { waiters.count }
 
     private func wakeWriters() {
-        while let token = waiters.first, store.ledger.used < store.ledger.limit || slabs.hasSlack || isStuck {
+        while let (token, bytes) = waiters.first {
+            let ledger = store.ledger
+            guard ledger.used + bytes <= ledger.limit || slabs.hasFreeCell(bytes)
+                || usedLive + bytes <= ledger.limit && !slabs.canBeEmptied || isStuck
+            else { return }
             _ = waiters.popFirst()
             runnable.append(token)
         }
     }
 
     // MARK: A full disk
+
+    /// A disk that had no room may have some now: asked once a second.
+    private func retryFullDisk() {
+        guard store.log.isOutOfSpace else {
+            outOfSpaceSince = 0
+            return
+        }
+        if outOfSpaceSince == 0 { outOfSpaceSince = instant }
+        if instant - outOfSpaceSince > 1_000_000_000 {
+            store.log.isOutOfSpace = false
+            outOfSpaceSince = 0
+        }
+    }
 
     /// When neither RAM nor SSD has room, policies other than noeviction forget the coldest.
     private func relieveFullDisk() {

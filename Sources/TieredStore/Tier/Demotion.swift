@@ -9,10 +9,14 @@ extension StoreWorker {
 
     /// Bytes this worker should free now; negative while there is room.
     var excess: Int {
+        let wanted = waiters.first?.bytes ?? 0
+        return (usedLive - lowWatermark) / store.options.workers + wanted - demotingBytes
+    }
+
+    /// RAM taken, free cells not counted.
+    var usedLive: Int {
         let usage = store.slabUsage
-        let free = usage.held - usage.live
-        let used = store.ledger.used - free
-        return (used - lowWatermark) / store.options.workers - demotingBytes
+        return store.ledger.used - usage.held + usage.live
     }
 
     /// Demotes until RAM is within its watermark, buffers run out, or `deadline` (a count of
@@ -24,13 +28,13 @@ extension StoreWorker {
             exhausted = false
             return
         }
-        let rounds = hand.rounds
         var blocked = false
         _ = sweep(&hand, buckets: buckets, wanted: Table.residentBit) { slot, table, database in
             switch self.consider(slot, table, database) {
             case .kept: return true
             case .leaving(let bytes):
                 missing -= bytes
+                self.lastYield = self.hand.rounds
                 return missing > 0
             case .blocked:
                 blocked = true
@@ -38,7 +42,8 @@ extension StoreWorker {
             }
         }
         if blocked { flushIfIdle() }
-        if hand.rounds >= rounds + 5 { exhausted = true } else if missing <= 0 || blocked { exhausted = false }
+        // Five visits age any value to the point of leaving.
+        exhausted = hand.rounds > lastYield + 5
     }
 
     enum Verdict { case kept, leaving(Int), blocked }
@@ -141,11 +146,9 @@ extension StoreWorker {
         }
         finish(batch)
         if !arrived { abandonSegment(batch.segment) }
-        runnable.append(contentsOf: writeWaiters)
-        writeWaiters.removeAll(keepingCapacity: true)
     }
 
-    /// Makes the session runnable when a demotion write has ended; sends what is gathered so far.
+    /// Makes the session runnable when a write has ended; sends what is gathered so far.
     public func waitForWrites(_ token: UInt32) {
         // Another worker's write may be the one in the way: then look again next turn.
         if isWriting { writeWaiters.append(token) } else { runnable.append(token) }
