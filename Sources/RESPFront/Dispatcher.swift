@@ -458,13 +458,20 @@ struct Dispatcher: ~Copyable {
     }
 
     private mutating func refuseUnknown(_ front: Front, _ session: Session, _ arguments: Arguments) {
-        if !session.isAuthenticated { return reject(front, session, .message("NOAUTH Authentication required.")) }
-        var message = "ERR unknown command '\(arguments[0].prefix(128).text)', with args beginning with: "
-        for i in 1..<max(1, arguments.count) where message.utf8.count < 256 {
-            message += "'\(arguments[i].prefix(128).text)' "
+        var message = Array("ERR unknown command '".utf8) + Dispatcher.shown(arguments[0])
+        message += Array("', with args beginning with: ".utf8)
+        let start = message.count
+        for i in 1..<max(1, arguments.count) where message.count - start < 128 {
+            message += [39] + Dispatcher.shown(arguments[i]) + [39, 32]
         }
-        reject(front, session, .message(message))
+        let mark = session.output.count
+        message.withView { front.call.reply.error($0) }
+        front.countError(session.output, at: mark)
+        if session.replyMode != .on { session.obeyReplyMode(mark) }
     }
+
+    /// A word as Redis shows it in an error: up to 128 bytes, up to the first NUL.
+    private static func shown(_ word: ByteView) -> [UInt8] { Array(word.prefix(128).array.prefix { $0 != 0 }) }
 
     private mutating func refuseSubcommand(
         _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments

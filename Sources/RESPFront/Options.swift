@@ -62,6 +62,12 @@ enum Options {
         word.matches("ex") || word.matches("px") || word.matches("exat") || word.matches("pxat")
     }
 
+    /// The same word but for ASCII case.
+    static func isSameWord(_ a: ByteView, _ b: ByteView) -> Bool {
+        a.count == b.count
+            && (0..<a.count).allSatisfy { ByteView.lowercased(a[$0]) == ByteView.lowercased(b[$0]) }
+    }
+
     /// An index of a database.
     static func database(_ call: Call, _ word: ByteView) throws(CommandError) -> Int {
         guard let index = Decimal.int64(word) else { throw .notAnInteger }

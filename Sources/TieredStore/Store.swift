@@ -26,6 +26,10 @@ public final class Store: @unchecked Sendable {
     /// Logical database number → the set of tables it is kept in; SWAPDB exchanges two.
     /// Changed only while the world is stopped.
     private let databaseMap: UnsafeMutablePointer<Int>
+    /// Bytes of values on their way to the SSD whose RAM will be freed when they arrive.
+    private let leaving = Atomic<Int>(0)
+    var leavingBytes: Int { leaving.load(ordering: .relaxed) }
+    func leaves(_ bytes: Int) { leaving.add(bytes, ordering: .relaxed) }
     public private(set) var workers: [StoreWorker] = []
     /// Changed by CONFIG SET while the world is stopped.
     public var policy = EvictionPolicy.noEviction

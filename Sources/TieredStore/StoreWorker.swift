@@ -41,8 +41,6 @@ public final class StoreWorker {
     /// Grows with admissions: the policy's clock.
     var epoch: UInt8 = 0
     var admissions = 0
-    /// Bytes of values on their way to the SSD whose RAM will be freed when they arrive.
-    var demotingBytes = 0
     /// Bumped when entries may have moved: `StagedKeys` finds them again.
     var structure: UInt32 = 0
     /// The background found nothing to demote in its last full sweeps.
@@ -69,8 +67,9 @@ public final class StoreWorker {
         staging = StagingTable()
         demotionStream = LogStream(kind: .demotion)
         compactionStream = LogStream(kind: .compaction)
-        hand = SweepHand(first: index)
-        expiryHand = SweepHand(first: index)
+        let first = store.options.stripes / store.options.workers * index
+        hand = SweepHand(stripe: first, step: 1)
+        expiryHand = SweepHand(stripe: index, step: store.options.workers)
         compaction = Compaction()
         random = Random(seed: store.options.seed &+ UInt64(index))
     }

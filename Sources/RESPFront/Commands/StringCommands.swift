@@ -138,7 +138,7 @@ enum StringCommands {
 
     private static func setOptions(_ call: Call) throws(CommandError) -> SetOptions {
         var options = SetOptions()
-        var hasExpiry = false, time: (word: Int, unit: Int)?
+        var keepsExpiry = false, time: Int?
         var i = 3
         while i < call.wordCount {
             let word = call.arguments[i]
@@ -149,19 +149,20 @@ enum StringCommands {
                 options.ifPresent = true
             } else if word.matches("get") {
                 options.getsOld = true
-            } else if word.matches("keepttl"), !hasExpiry {
-                hasExpiry = true
+            } else if word.matches("keepttl"), time == nil {
+                keepsExpiry = true
                 options.expiry = .keep
-            } else if Options.isExpiryWord(word), !hasExpiry, !isLast {
-                hasExpiry = true
-                time = (i, 0)
+            } else if Options.isExpiryWord(word), !keepsExpiry, !isLast,
+                time.map({ Options.isSameWord(call.arguments[$0], word) }) ?? true {
+                // Redis 7.0 lets the same option be repeated; the last counts.
+                time = i
                 i += 1
             } else {
                 throw .syntax
             }
             i += 1
         }
-        if let time, let expiry = try Options.expiryOption(call, time.word) { options.expiry = .at(expiry) }
+        if let time, let expiry = try Options.expiryOption(call, time) { options.expiry = .at(expiry) }
         return options
     }
 

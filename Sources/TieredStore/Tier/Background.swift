@@ -41,7 +41,7 @@ extension StoreWorker {
 
     /// Nothing can leave RAM any more: no value to demote, or no place to demote it to.
     private var isStuck: Bool {
-        if demotingBytes > 0 || requestsInFlight > 0 { return false }
+        if store.leavingBytes > 0 || requestsInFlight > 0 { return false }
         return exhausted || isDiskFull
     }
 
@@ -92,7 +92,7 @@ extension StoreWorker {
         let wanted = store.policy.volatileOnly ? Table.volatileBit : 0
         var best: (hash: UInt64, key: [UInt8], tables: Int, score: Int64)?
         var seen = 0
-        sweep(&hand, buckets: 256, wanted: wanted) { slot, _, database in
+        sweep(&hand, buckets: 65536, wanted: wanted) { slot, _, database in
             let entry = self.entry(slot)
             let score = self.evictionScore(entry)
             if best == nil || score > best!.score {

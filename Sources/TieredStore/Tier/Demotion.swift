@@ -10,7 +10,7 @@ extension StoreWorker {
     /// Bytes this worker should free now; negative while there is room.
     var excess: Int {
         let wanted = waiters.first?.bytes ?? 0
-        return (usedLive - lowWatermark) / store.options.workers + wanted - demotingBytes
+        return (usedLive + wanted - lowWatermark - store.leavingBytes) / store.options.workers
     }
 
     /// RAM taken, free cells not counted.
@@ -101,7 +101,7 @@ extension StoreWorker {
         store.log.add(address)
         entry.address = address
         entry.set(Entry.writing, true)
-        demotingBytes += entry.valueCount
+        store.leaves(entry.valueCount)
         counters.recordBytesDemoted += UInt64(length)
         if batch.isOversized { submit(demotionStream) }
         return true
@@ -141,7 +141,7 @@ extension StoreWorker {
             let address = Address(
                 segment: batch.segment, version: batch.version, offset: batch.start + offset,
                 byteCount: record.byteCount)
-            demotingBytes -= record.valueCount
+            store.leaves(-record.valueCount)
             settle(record, address, arrived: arrived)
         }
         finish(batch)

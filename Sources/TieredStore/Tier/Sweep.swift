@@ -1,14 +1,21 @@
 import Primitives
 
-/// Where a clock hand stands in the stripes assigned to its worker.
+/// Where a clock hand stands: over all stripes, or over every `step`-th, its worker's.
+///
+/// Every worker's demotion hand goes over all stripes, from a place of its own: RAM that one
+/// loop's clients need may be held by values of any stripe, and another loop may be asleep.
 struct SweepHand {
     var stripe: Int
+    let step: Int
     var database = 0
     var bucket = 0
     /// Full rounds made.
     var rounds = 0
 
-    init(first: Int) { stripe = first }
+    init(stripe: Int, step: Int) {
+        self.stripe = stripe
+        self.step = step
+    }
 }
 
 extension StoreWorker {
@@ -18,9 +25,9 @@ extension StoreWorker {
         hand.database += 1
         if hand.database < store.options.databases { return }
         hand.database = 0
-        hand.stripe += store.options.workers
+        hand.stripe += hand.step
         if hand.stripe >= store.options.stripes {
-            hand.stripe = index
+            hand.stripe = hand.step == 1 ? 0 : index
             hand.rounds += 1
         }
     }

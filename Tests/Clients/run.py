@@ -1,0 +1,360 @@
+"""Real clients against a real tierd: redis-py, redis-cli, raw sockets, and redis-server beside it.
+
+Method: starts tierd (1, 2 and 8 loops; plain, cold and tiny) and redis-server 7.0 on Unix sockets
+in a temporary directory, and asks both the same. Every wait is for a reply or a counter.
+"""
+import os, random, shutil, signal, socket, subprocess, sys, tempfile, traceback
+import redis
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TIERD = os.path.join(HERE, "../../.build/release/tierd")
+TIERCTL = os.path.join(HERE, "../../.build/release/tierctl")
+DIRECTORY = tempfile.mkdtemp(prefix="tierd-", dir=os.environ.get("TIERD_TEST_DIR", "/var/tmp"))
+passed, failed = 0, 0
+
+
+class Server:
+    """A server process on a Unix socket, ready once it answers."""
+
+    def __init__(self, name, command):
+        self.directory = os.path.join(DIRECTORY, name)
+        os.makedirs(self.directory)
+        self.path = os.path.join(self.directory, "s")
+        self.log = open(os.path.join(self.directory, "log"), "wb")
+        self.process = subprocess.Popen(
+            command + ["--port", "0", "--unixsocket", self.path, "--dir", self.directory],
+            stdout=self.log, stderr=self.log, env={**os.environ, "SWIFT_BACKTRACE": "enable=no"})
+        for _ in range(100000):
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{name} ended: " + open(self.log.name).read())
+            try:
+                with socket.socket(socket.AF_UNIX) as s:
+                    s.connect(self.path)
+                    break
+            except OSError:
+                os.sched_yield()
+
+    def client(self, **options):
+        return redis.Redis(unix_socket_path=self.path, socket_timeout=60, **options)
+
+    def raw(self):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(60)
+        s.connect(self.path)
+        return s
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def tierd(name, *options):
+    return Server(name, [TIERD, "--tier-max-bytes", "1gb", *options])
+
+
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def read_all(s):
+    data = b""
+    try:
+        while chunk := s.recv(65536):
+            data += chunk
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+    return data
+
+
+# Bad input ----------------------------------------------------------------------------------------
+
+def malformed_requests():
+    """Each malformed request gets its error and its connection closed; the server goes on."""
+    server = tierd("malformed", "--io-threads", "1")
+    table = [
+        (b"*5000000000\r\n", b"-ERR Protocol error: invalid multibulk length"),
+        (b"*1\r\n$-7\r\n", b"-ERR Protocol error: invalid bulk length"),
+        (b"*1\r\n$99999999999\r\n", b"-ERR Protocol error: invalid bulk length"),
+        (b"*1\r\n:5\r\n", b"-ERR Protocol error: expected '$', got ':'"),
+        (b"\"unbalanced\r\n", b"-ERR Protocol error: unbalanced quotes"),
+        (b"x" * 70000, b"-ERR Protocol error: too big inline request"),
+        (b"*" + b"1" * 70000, b"-ERR Protocol error: too big mbulk count string"),
+    ]
+    for request, wanted in table:
+        with server.raw() as s:
+            s.sendall(request)
+            got = read_all(s)
+            check(got.startswith(wanted), f"{request[:30]!r}: {got[:80]!r}")
+    with server.raw() as s:
+        for byte in b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nab\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n":
+            s.sendall(bytes([byte]))
+        got = b""
+        while len(got) < 13:
+            got += s.recv(100)
+        check(got == b"+OK\r\n$2\r\nab\r\n", got)
+    garbage = os.urandom(1 << 20)
+    with server.raw() as s:
+        try:
+            for _ in range(64):
+                s.sendall(garbage)
+        except OSError:
+            pass
+    check(server.client().get("k") == b"ab", "served after garbage")
+    server.stop()
+
+
+def too_many_clients():
+    server = tierd("maxclients", "--maxclients", "3", "--io-threads", "1")
+    first = []
+    while len(first) < 3:  # the probe that waited for the server may still be closing
+        s = server.raw()
+        try:
+            s.sendall(b"PING\r\n")
+            if s.recv(100) == b"+PONG\r\n":
+                first.append(s)
+        except OSError:
+            s.close()
+    with server.raw() as s:
+        check(read_all(s) == b"-ERR max number of clients reached\r\n", "refused")
+    first[0].close()
+    while True:
+        with server.raw() as s:
+            try:
+                s.sendall(b"PING\r\n")
+                if s.recv(100) == b"+PONG\r\n":
+                    break
+            except OSError:
+                continue
+    server.stop()
+
+
+def client_that_never_reads():
+    """Its replies wait in bounded memory; others are served; nothing is lost when it does read."""
+    server = tierd("neverreads", "--io-threads", "1", "--maxmemory", "256mb")
+    value = os.urandom(100_000)
+    server.client().set("big", value)
+    with server.raw() as s:
+        count = 2000
+        s.sendall(b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n" * count)
+        other = server.client()
+        check(other.ping() and other.set("x", 1), "others are served")
+        held = int(other.client_list()[0]["tot-mem"])
+        check(held < 8 << 20, f"one slow client holds {held} bytes")
+        want = len(value) + len(b"$100000\r\n\r\n")
+        got = 0
+        while got < want * count:
+            got += len(s.recv(1 << 20))
+        check(got == want * count, "every reply arrives")
+    server.stop()
+
+
+def disconnect_while_reading():
+    """A client goes away while its cold reads are on their way; the server and the keys stay well."""
+    server = tierd("disconnect", "--io-threads", "2")
+    client = server.client()
+    keys = [f"k{i}" for i in range(500)]
+    for key in keys:
+        client.set(key, key * 100)
+    for _ in range(20):
+        client.execute_command("TIER", "DEMOTE", *keys)
+        with server.raw() as s:
+            s.sendall(b"".join(b"GET %s\r\n" % key.encode() for key in keys))
+    check(client.mget(keys) == [(key * 100).encode() for key in keys], "values")
+    check(client.info("tier")["tier_crc_errors_total"] == 0, "no checksum error")
+    server.stop()
+
+
+def refused(arguments, wanted, name, prepare=None):
+    directory = os.path.join(DIRECTORY, name)
+    os.makedirs(directory)
+    if prepare:
+        prepare(directory)
+    done = subprocess.run([TIERD, "--port", "0", "--unixsocket", directory + "/s", "--dir", directory, *arguments],
+        capture_output=True, text=True, timeout=60)
+    check(done.returncode == 1, f"{name}: exit status {done.returncode}")
+    check(wanted in done.stderr and done.stderr.count("\n") == 1, f"{name}: {done.stderr!r}")
+
+
+def start_is_refused():
+    """Every reason not to start is one line, and exit status 1."""
+    def foreign(directory):
+        with open(directory + "/tier.log", "wb") as f:
+            f.write(b"someone's data" * 1000)
+    refused([], "not a tier file", "foreign", foreign)
+    check(open(DIRECTORY + "/foreign/tier.log", "rb").read(14) == b"someone's data", "left as it was")
+    refused(["--tier-max-bytes", "1mb"], "tier-max-bytes is too small", "small")
+    refused(["--nonsense", "1"], "nonsense", "unknown")
+    refused(["--maxmemory", "lots"], "maxmemory", "badvalue")
+    refused(["--tier-path", "/proc/tier.log"], "/proc/tier.log", "readonly")
+    server = tierd("locked", "--io-threads", "1")
+    refused(["--tier-path", server.directory + "/tier.log"], "another server", "second")
+    server.stop()
+
+
+def flipped_bit():
+    """A damaged record is an error and a counter, never a wrong value; the rest is served."""
+    server = tierd("flipped", "--io-threads", "1")
+    client = server.client()
+    for i in range(50):
+        client.set(f"k{i}", f"value {i} " * 50)
+    client.execute_command("TIER", "DEMOTE", *[f"k{i}" for i in range(50)])
+    path = server.directory + "/tier.log"
+    with open(path, "r+b") as f:
+        data = f.read(8 << 20)
+        at = data.index(b"value 7 ")
+        f.seek(at + 3)
+        f.write(bytes([data[at + 3] ^ 4]))
+        f.flush()
+        os.fsync(f.fileno())
+    subprocess.run(["sync", path])
+    errors = 0
+    for i in range(50):
+        try:
+            check(client.get(f"k{i}") == (f"value {i} " * 50).encode(), f"k{i}")
+        except redis.ResponseError as error:
+            check("IOERR" in str(error) and i == 7, f"k{i}: {error}")
+            errors += 1
+    check(errors == 1, "exactly the damaged one fails")
+    check(client.info("tier")["tier_crc_errors_total"] >= 1, "counted")
+    check(client.set("k7", "new") and client.get("k7") == b"new", "overwriting heals")
+    server.stop()
+
+
+def full_disk():
+    """No room for demotion: noeviction answers OOM and keeps everything; allkeys-lru evicts."""
+    options = ["--io-threads", "1", "--maxmemory", "64mb", "--tier-segment-bytes", "1mb"]
+    server = Server("full", [TIERD, "--tier-max-bytes", "32mb", *options])
+    client = server.client()
+    stored, refusals = [], 0
+    for i in range(400):
+        try:
+            client.set(f"k{i}", random.Random(i).randbytes(300_000))
+            stored.append(i)
+        except redis.ResponseError as error:
+            check("OOM" in str(error), str(error))
+            refusals += 1
+    check(refusals > 0 and len(stored) > 150, f"{len(stored)} stored, {refusals} refused")
+    for i in stored:
+        check(client.get(f"k{i}") == random.Random(i).randbytes(300_000), f"k{i} lost")
+    check(client.config_set("maxmemory-policy", "allkeys-lru"), "policy")
+    for i in range(400, 700):
+        client.set(f"k{i}", random.Random(i).randbytes(300_000))
+    check(client.info("stats")["evicted_keys"] > 0, "evicted")
+    check(client.get("k699") == random.Random(699).randbytes(300_000), "newest is there")
+    server.stop()
+
+
+# As users run it ----------------------------------------------------------------------------------
+
+def redis_py_tour():
+    """redis-py in RESP2 and RESP3, two loops, small RAM, most values cold."""
+    server = tierd("tour", "--io-threads", "2", "--maxmemory", "32mb")
+    for protocol in (2, 3):
+        client = server.client(protocol=protocol)
+        client.flushall()
+        for i in range(20000):
+            client.set(f"k{i}", f"{i}:" + "x" * 2000) if i % 100 == 0 else None
+        pipe = client.pipeline(transaction=False)
+        for i in range(40000):
+            pipe.set(f"k{i}", f"{i}:" + str(i) * 300)
+        check(all(pipe.execute()), "pipeline of SET")
+        pipe = client.pipeline(transaction=False)
+        for i in range(40000):
+            pipe.get(f"k{i}")
+        for i, value in enumerate(pipe.execute()):
+            check(value == (f"{i}:" + str(i) * 300).encode(), f"k{i}")
+        check(client.dbsize() == 40000, "dbsize")
+        check(sum(1 for _ in client.scan_iter(count=500)) == 40000, "scan")
+        info = client.info()
+        check(info["tier_items_demoted"] > 0, "something is cold")
+        check(info["used_memory_rss"] <= 1.05 * (32 << 20) + (8 << 20), f"RSS {info['used_memory_rss']}")
+        check(client.config_get("maxmemory")["maxmemory"] == str(32 << 20), "config get")
+        client.client_setname("tour")
+        check(any(c["name"] == "tour" for c in client.client_list()), "client list")
+        check(client.expire("k1", 100) and 98 <= client.ttl("k1") <= 100, "ttl")
+        check(client.incr("n") == 1 and client.incrbyfloat("f", 0.5) == 0.5, "counters")
+        check(client.execute_command("TIER", "RESIDENCY", "k1", "nope")[1] == b"absent", "residency")
+    check(server.stop() == 0, "exit status")
+    done = subprocess.run([TIERCTL, "verify", server.directory + "/tier.log"], capture_output=True, text=True)
+    check(done.returncode == 0 and "all sound" in done.stdout, done.stdout + done.stderr)
+
+
+def redis_cli_and_tierctl():
+    server = tierd("cli", "--requirepass", "secret", "--io-threads", "1")
+    def cli(*words):
+        return subprocess.run(["redis-cli", "-s", server.path, *words], capture_output=True, text=True,
+            env={**os.environ, "REDISCLI_AUTH": "secret"}).stdout.strip()
+    check(cli("set", "a", "1") == "OK" and cli("incr", "a") == "2", "redis-cli")
+    check("tier_items_resident:1" in cli("info", "tier"), "info")
+    def ctl(*words, auth="secret"):
+        return subprocess.run([TIERCTL, *words], capture_output=True, text=True,
+            env={**os.environ, "REDISCLI_AUTH": auth})
+    shown = ctl("stats", "-s", server.path)
+    check(shown.returncode == 0 and "in RAM" in shown.stdout, shown.stderr)
+    check('"tier_items_resident": 1' in ctl("stats", "-s", server.path, "--json").stdout, "json")
+    check(ctl("stats", "-s", server.path, auth="wrong").returncode == 1, "wrong password")
+    server.stop()
+
+
+def many_loops():
+    """8 loops and 16 clients on the same keys: every increment counts, whatever is cold."""
+    server = tierd("loops", "--io-threads", "8", "--maxmemory", "64mb")
+    clients = [server.client() for _ in range(16)]
+    for round in range(40):
+        for number, client in enumerate(clients):
+            pipe = client.pipeline(transaction=False)
+            for i in range(50):
+                pipe.incr(f"n{i}")
+                pipe.append(f"s{i}", "x" * 20)
+                pipe.set(f"p{number}:{round}:{i}", "y" * 3000)
+            pipe.execute()
+        keys = [f"n{i}" for i in range(50)] + [f"s{i}" for i in range(50)]
+        clients[0].execute_command("TIER", "DEMOTE", *keys)
+    for i in range(50):
+        check(clients[1].get(f"n{i}") == b"640", f"n{i}")
+        check(clients[2].strlen(f"s{i}") == 640 * 20, f"s{i}")
+    check(len(clients[3].keys("p*")) == 16 * 40 * 50, "keys")
+    check(clients[4].flushall() and clients[5].dbsize() == 0, "flush")
+    server.stop()
+
+
+# Beside redis-server ------------------------------------------------------------------------------
+
+from differential import differential  # noqa: E402
+
+
+def run(test, *arguments):
+    global passed, failed
+    name = test.__name__ + "".join(f" {a}" for a in arguments if isinstance(a, (str, int)))
+    try:
+        test(*arguments)
+        passed += 1
+        print(f"ok      {name}", flush=True)
+    except Exception as error:  # noqa: BLE001
+        failed += 1
+        print(f"FAILED  {name}: {error}", flush=True)
+        if "-v" in sys.argv:
+            traceback.print_exc()
+
+
+if __name__ == "__main__":
+    tests = [malformed_requests, too_many_clients, client_that_never_reads, disconnect_while_reading,
+        start_is_refused, flipped_bit, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops]
+    wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
+    for test in tests:
+        if not wanted or test.__name__ in wanted:
+            run(test)
+    if not wanted or "differential" in wanted:
+        real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no"])
+        for mode, options in (("plain", []), ("cold", []), ("tiny", [
+                "--maxmemory", "24mb", "--tier-segment-bytes", "64kb"])):
+            for loops in (1, 4):
+                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), *options)
+                for seed in (1, 2):
+                    run(differential, server, real, mode, loops, seed)
+                server.stop()
+        real.stop()
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
