@@ -130,7 +130,7 @@ public final class Command {
         self.subcommands = subcommands
         self.handler = handler
         nameBytes = Array(name.utf8)
-        if case .range(let first, let last, _) = keys, first == last { singleKey = first } else { singleKey = 0 }
+        singleKey = if case .range(let first, let last, _) = keys, first == last { first } else { 0 }
         if case .value = needs { alwaysNeedsValue = true } else { alwaysNeedsValue = false }
         if case .none = keys { hasKeys = false } else { hasKeys = true }
         hasSubcommands = !subcommands.isEmpty

@@ -426,7 +426,9 @@ struct Dispatcher: ~Copyable {
         session.commandsRun &+= 1
         session.lastCommandAt = front.worker.now
         session.lastCommand = Unmanaged.passUnretained(command)
-        if spent >= front.server.slowTicks { front.server.noteSlow(session, command, arguments, spent, front) }
+        if spent >= front.server.slowTicks {
+            front.server.noteSlow(session, command, arguments, spent, front)
+        }
         if output.count > mark, output.bytes[mark] == UInt8(ascii: "-") {
             front.countError(output, at: mark)
         }
@@ -471,7 +473,9 @@ struct Dispatcher: ~Copyable {
     }
 
     /// A word as Redis shows it in an error: up to 128 bytes, up to the first NUL.
-    private static func shown(_ word: ByteView) -> [UInt8] { Array(word.prefix(128).array.prefix { $0 != 0 }) }
+    private static func shown(_ word: ByteView) -> [UInt8] {
+        Array(word.prefix(128).array.prefix { $0 != 0 })
+    }
 
     private mutating func refuseSubcommand(
         _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments

@@ -94,7 +94,9 @@ public final class StoreWorker {
 
     /// Finds a key's slot, deleting it when its time is over. The caller holds the stripe.
     @inline(__always)
-    func find(_ hash: UInt64, _ key: ByteView, _ table: UnsafeMutablePointer<Table>) -> UnsafeMutablePointer<UInt64>? {
+    func find(
+        _ hash: UInt64, _ key: ByteView, _ table: UnsafeMutablePointer<Table>
+    ) -> UnsafeMutablePointer<UInt64>? {
         guard let slot = table.pointee.find(hash, key, base: base) else { return nil }
         if slot.pointee & Table.volatileBit != 0, let expiry = entry(slot).expiry, expiry <= now {
             remove(slot, table)
@@ -228,7 +230,9 @@ public final class StoreWorker {
     }
 
     /// Inserts a built entry for a key that is not in the table.
-    func insert(_ entry: Entry, _ hash: UInt64, _ table: UnsafeMutablePointer<Table>) -> UnsafeMutablePointer<UInt64> {
+    func insert(
+        _ entry: Entry, _ hash: UInt64, _ table: UnsafeMutablePointer<Table>
+    ) -> UnsafeMutablePointer<UInt64> {
         _ = table.pointee.reserveOne(store.extents, reserve: StoreWorker.admitted)
         let content = self.content(entry)
         if content & Table.volatileBit != 0 { table.pointee.volatileCount += 1 }

@@ -175,7 +175,8 @@ struct ConfigurationTests {
             (
                 ["loglevel", ""],
                 failed
-                    + "'loglevel') - argument(s) must be one of the following: debug, verbose, notice, warning"
+                    + "'loglevel') - argument(s) must be one of the following: "
+                    + "debug, verbose, notice, warning"
             ),
             (
                 ["maxmemory-clients", "x"],
@@ -189,7 +190,8 @@ struct ConfigurationTests {
             (
                 ["client-output-buffer-limit", "normal 0 0"],
                 failed
-                    + "'client-output-buffer-limit') - Wrong number of arguments in buffer limit configuration."
+                    + "'client-output-buffer-limit') - "
+                    + "Wrong number of arguments in buffer limit configuration."
             ),
             (
                 ["slowlog-max-len", "-5"],

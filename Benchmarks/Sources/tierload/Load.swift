@@ -246,7 +246,8 @@ final class Load {
         default:
             outcome.errors += 1
             if outcome.firstError.isEmpty {
-                outcome.firstError = String(decoding: UnsafeRawBufferPointer(start: bytes, count: line - 2), as: UTF8.self)
+                let text = UnsafeRawBufferPointer(start: bytes, count: line - 2)
+                outcome.firstError = String(decoding: text, as: UTF8.self)
             }
             return line
         }

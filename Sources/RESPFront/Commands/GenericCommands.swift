@@ -59,7 +59,7 @@ enum GenericCommands {
                 "Lets a key expire at a Unix time in milliseconds.",
                 "key unix-time-milliseconds" + condition, expire),
             row("persist", 2, [.write, .fast], "2.2.0", "Takes a key's expiry away.", "key", persist),
-            row("ttl", 2, [.readonly, .fast], "1.0.0", "Returns the seconds a key has left.", "key", timeLeft),
+            row("ttl", 2, [.readonly, .fast], "1.0.0", "Returns the seconds a key has.", "key", timeLeft),
             row("pttl", 2, [.readonly, .fast], "2.6.0", "Returns the milliseconds a key has left.", "key",
                 timeLeft),
             row("expiretime", 2, [.readonly, .fast], "7.0.0", "Returns the Unix time a key expires at.",
@@ -378,7 +378,7 @@ enum GenericCommands {
     static func stringEncoding(_ keys: StagedKeys, _ i: Int) throws(CommandError) -> StaticString {
         if keys.isRaw(i) { return "raw" }
         guard let value = try keys.peekString(i) else { return "raw" }
-        if value.count <= 20, Decimal.int64(value) != nil { return "int" }
+        if value.count <= 20, !keys.isText(i), Decimal.int64(value) != nil { return "int" }
         return value.count <= 44 ? "embstr" : "raw"
     }
 

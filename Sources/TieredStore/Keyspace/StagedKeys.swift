@@ -279,7 +279,7 @@ public final class StagedKeys {
             old.valueCount = value.count
         }
         worker.forgetRecord(old)
-        old.set(Entry.raw, false)
+        old.set(Entry.encoding, false)
         (old.at + start).copyMemory(from: value.base, byteCount: value.count)
         return true
     }
@@ -432,11 +432,11 @@ public final class StagedKeys {
         let value = source.isResident
             ? ByteView(source.value, source.valueCount) : try stagedValue(source)
         let expiry = source.expiry
-        let raw = source.has(Entry.raw)
+        let encoding = source.flags & Entry.encoding
         delete(to)
         changed(to)
         create(to, value, expiry: expiry)
-        if raw { entry(to)?.set(Entry.raw, true) }
+        if encoding != 0 { entry(to)?.set(encoding, true) }
     }
 
     // MARK: What is known of a key without its value
@@ -459,8 +459,9 @@ public final class StagedKeys {
     /// The value was changed in place since it was set (OBJECT ENCODING: raw).
     public func isRaw(_ i: Int) -> Bool { entry(i)?.has(Entry.raw) ?? false }
 
-    /// Says that key `i` now counts as set, not edited (INCR stores an integer).
-    public func clearRaw(_ i: Int) { entry(i)?.set(Entry.raw, false) }
+    /// The value is text even if it reads as an integer (INCRBYFLOAT).
+    public func isText(_ i: Int) -> Bool { entry(i)?.has(Entry.text) ?? false }
+    public func keepAsText(_ i: Int) { entry(i)?.set(Entry.text, true) }
 
     /// RAM the key takes: cell, index slot and what is outside the cell.
     public func memoryUsage(_ i: Int) -> Int? {

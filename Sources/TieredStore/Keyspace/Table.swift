@@ -5,8 +5,8 @@ import Primitives
 ///
 /// Shape:  buckets of eight 8-byte slots, one cache line each; a key lives in its home bucket or,
 ///         when that overflowed, in the next ones.
-///         slot: | overflow 1 (first of a bucket) | tag 23 | offset 38, in 4 bytes | volatile 1 | resident 1 |
-///         An offset of 0 is an empty slot.
+///         slot: | overflow 1 | tag 23 | offset 38, in 4 bytes | volatile 1 | resident 1 |
+///         The overflow bit counts in the first slot of a bucket alone. An offset of 0 is an empty slot.
 /// Why:    the home bucket follows from the tag alone, so that growing touches no entry; the two
 ///         low bits let sweeps for demotion and expiry pass over entries without loading them.
 ///         Home buckets are in tag order, so that a SCAN cursor is a tag and survives any growth.

@@ -26,7 +26,8 @@ extension StoreWorker {
     /// Free segments below which compaction runs: what all streams may want at once, and a little.
     private var wantedFree: Int {
         let log = store.log
-        return min(max(1, log.segmentCount / 4), log.reserve + store.options.workers + max(1, log.segmentCount / 64))
+        let wanted = log.reserve + store.options.workers + max(1, log.segmentCount / 64)
+        return min(max(1, log.segmentCount / 4), wanted)
     }
 
     /// TIER COMPACT: once through all segments with dead records.

@@ -170,7 +170,8 @@ public final class SegmentLog: @unchecked Sendable {
         var best = -1, bestLive = Int(Double(segmentSize) * limit)
         for i in 0..<usedHighWater.load(ordering: .relaxed) where segments[i].state == .sealed {
             let live = segments[i].liveBytes.load(ordering: .relaxed)
-            if live < bestLive, claims >= segments[i].notBefore, segments[i].pendingWrites.load(ordering: .relaxed) == 0 {
+            let isQuiet = segments[i].pendingWrites.load(ordering: .relaxed) == 0
+            if live < bestLive, claims >= segments[i].notBefore, isQuiet {
                 best = i
                 bestLive = live
             }
