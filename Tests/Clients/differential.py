@@ -24,7 +24,7 @@ def command(r):
     bad = lambda: r.choice(["-1", "0", "abc", "", "1.5", " 1", "9223372036854775807", "-100"])
     time = lambda: r.choice([["EX", bad()], ["EX", "9223372036854775"], ["PX", bad()], ["EXAT", n()], ["PXAT", n()], ["ex", bad()]])
     when = lambda: r.choice([time(), ["EXAT", far()], ["PXAT", far() + "000"], ["KEEPTTL"],
-        ["NX"], ["XX"], ["GET"], ["XX", "GET"], ["NX", "GET"], ["KEEPTTL", "EX", "5"], ["EX", "5", "KEEPTTL"], ["nonsense"], ["EX"]])
+        ["NX"], ["XX"], ["GET"], ["XX", "GET"], ["NX", "GET"], ["KEEPTTL", "EX", "0"], ["EX", "0", "KEEPTTL"], ["nonsense"], ["EX"]])
     table = [
         lambda: ["GET", k()], lambda: ["GET", k()], lambda: ["SET", k(), v()], lambda: ["SET", k(), v()],
         lambda: ["SET", k(), v(), *when()], lambda: ["SET", k(), v(), *when(), *when()],

@@ -23,7 +23,7 @@ class Server:
         self.log = open(os.path.join(self.directory, "log"), "wb")
         self.process = subprocess.Popen(
             command + ["--port", "0", "--unixsocket", self.path, "--dir", self.directory],
-            stdout=self.log, stderr=self.log, env={**os.environ, "SWIFT_BACKTRACE": "enable=no"})
+            stdout=self.log, stderr=self.log, env={**os.environ, "SWIFT_BACKTRACE": os.environ.get("SWIFT_BACKTRACE", "enable=no")})
         for _ in range(100000):
             if self.process.poll() is not None:
                 raise RuntimeError(f"{name} ended: " + open(self.log.name).read())

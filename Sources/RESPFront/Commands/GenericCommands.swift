@@ -268,14 +268,19 @@ enum GenericCommands {
         guard call.keys.exists(0) else { return call.reply.integer(-2) }
         guard let time = call.keys.expiry(0) else { return call.reply.integer(-1) }
         let left = max(0, time - call.now)
-        call.reply.integer(call.command.name == "ttl" ? (left + 500) / 1000 : left)
+        call.reply.integer(call.command.name == "ttl" ? seconds(left) : left)
+    }
+
+    /// Rounded; without overflow up to the last millisecond there is.
+    private static func seconds(_ milliseconds: Int64) -> Int64 {
+        Int64((milliseconds.magnitude + 500) / 1000)
     }
 
     static func expiryTime(_ call: Call) throws(CommandError) {
         call.keys.countLookup(0)
         guard call.keys.exists(0) else { return call.reply.integer(-2) }
         guard let time = call.keys.expiry(0) else { return call.reply.integer(-1) }
-        call.reply.integer(call.command.name == "expiretime" ? (time + 500) / 1000 : time)
+        call.reply.integer(call.command.name == "expiretime" ? seconds(time) : time)
     }
 
     // MARK: Walking
