@@ -34,6 +34,8 @@ struct Dispatcher: ~Copyable {
     private var positions: [Command.KeyPosition] = []
     let noWords: UnsafeMutablePointer<WordRange>
     private var lastTick: UInt64 = 0
+    /// Where the input stands in all the session has sent: what staged records are released by.
+    private var origin: UInt64 = 0
 
     private static var unlimited: RequestLimits {
         var limits = RequestLimits()
@@ -63,6 +65,7 @@ struct Dispatcher: ~Copyable {
     ) -> Int {
         var done = 0
         lastTick = csystem_ticks()
+        origin = session.consumedBytes
         session.missingInput = 0
         let output = session.output
         front.call.serve(session)
@@ -178,8 +181,7 @@ struct Dispatcher: ~Copyable {
     ) {
         let request = requests[i]
         guard let command = request.command?.takeUnretainedValue(), session.isAuthenticated else { return }
-        let offset = UInt64(request.end)
-        let before = session.consumedBytes + offset
+        let before = origin + UInt64(request.end)
         if let last = session.staged.last, last.before >= before { return }
         let arguments = words.arguments(input, first: request.first, count: request.count)
         guard command.accepts(wordCount: arguments.count), command.needsValue(arguments) else { return }
@@ -211,7 +213,7 @@ struct Dispatcher: ~Copyable {
             let arguments = words.arguments(input, first: first, count: wordCount)
             if at > done, let row = front.table.find(arguments[0])?.takeUnretainedValue(),
                 row.accepts(wordCount: wordCount), row.needsValue(arguments) {
-                let before = session.consumedBytes + UInt64(end - done)
+                let before = origin + UInt64(end)
                 if session.staged.last.map({ $0.before < before }) ?? true {
                     stageKeys(front, session, row, arguments, before: before, waking: false)
                 }
@@ -255,6 +257,19 @@ struct Dispatcher: ~Copyable {
                 isReading = true
             }
         }
+        return isReading
+    }
+
+    /// Wants the cold values of the request that is to run now. What was wanted for it before is let
+    /// go: compaction may have moved it since, or its read failed.
+    private mutating func stageHead(
+        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments, before: UInt64
+    ) -> Bool {
+        let old = session.staged.prefix { $0.before <= before }
+        let isReading = stageKeys(front, session, command, arguments, before: before, waking: true)
+        for (address, _) in old { front.worker.unstage(address) }
+        session.staged.removeFirst(old.count)
+        session.staged.sort { $0.before < $1.before }
         return isReading
     }
 
@@ -355,9 +370,7 @@ struct Dispatcher: ~Copyable {
         if command.alwaysNeedsValue || command.needsValue(arguments) {
             for i in 0..<keys.count where !keys.isUsable(i) {
                 keys.end()
-                let before = session.consumedBytes + 1
-                if stageKeys(front, session, command, arguments, before: before, waking: true) {
-                    sortStaged(session)
+                if stageHead(front, session, command, arguments, before: origin + UInt64(request.end)) {
                     return .wait(.reads)
                 }
                 // Arrived between the two looks: run with it.
@@ -404,11 +417,6 @@ struct Dispatcher: ~Copyable {
         command.rejected += 1
         reject(front, session, .outOfMemory)
         return .done
-    }
-
-    /// Records wanted by the head request go first: they are let go first.
-    private func sortStaged(_ session: Session) {
-        session.staged.sort { $0.before < $1.before }
     }
 
     /// Counts the call, notes it if it was slow, and obeys CLIENT REPLY.

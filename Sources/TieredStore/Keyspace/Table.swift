@@ -59,8 +59,9 @@ struct Table {
     func find(_ hash: UInt64, _ key: ByteView, base: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Slot>? {
         guard let slots else { return nil }
         let tag = Table.tag(hash) << Table.tagShift
-        var index = home(Table.tag(hash))
-        while true {
+        let home = home(Table.tag(hash))
+        var index = home
+        repeat {
             let bucket = slots + index &* 8
             for i in 0..<8 {
                 let slot = bucket[i]
@@ -71,7 +72,8 @@ struct Table {
             }
             if bucket[0] & Table.overflowBit == 0 { return nil }
             index = index + 1 == Int(buckets) ? 0 : index + 1
-        }
+        } while index != home
+        return nil
     }
 
     /// Every slot whose home is `bucket`, wherever it overflowed to.
@@ -124,15 +126,18 @@ struct Table {
 
     @inline(__always) var needsGrowth: Bool { count &* 10 >= buckets &* 67 }
 
-    /// Overflow marks outlive the keys that made them; past this a rebuild pays.
-    private var isWornOut: Bool { overflows > buckets / 2 && count < buckets * 5 }
+    /// Overflow marks outlive the keys that made them; past this a rebuild pays. A fresh table has
+    /// marks on less than half of its buckets.
+    private var isWornOut: Bool {
+        overflows > buckets / 2 && (count < buckets * 5 || overflows > buckets / 4 * 3)
+    }
 
     /// Makes room for one more key. False when there is no RAM for a larger table.
     mutating func reserveOne(_ extents: Extents, reserve: Int) -> Bool {
         if needsGrowth {
             return rebuild(Table.step(up: buckets), extents, reserve: reserve) || count < buckets * 8 - 1
         }
-        if isWornOut && buckets > 4 { _ = rebuild(buckets, extents, reserve: reserve) }
+        if isWornOut { _ = rebuild(buckets, extents, reserve: reserve) }
         return true
     }
 

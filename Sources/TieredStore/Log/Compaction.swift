@@ -148,7 +148,7 @@ extension StoreWorker {
         guard let (batch, at) = place(record.byteCount, in: compactionStream) else { return false }
         record.relocate(to: batch.memory + at, segmentVersion: batch.version)
         _ = noteRecord(batch, offset: at, byteCount: record.byteCount, previous: address)
-        compaction.survivors += record.byteCount
+        compaction.survivors += address.footprint
         if batch.isOversized { submit(compactionStream) }
         return true
     }
@@ -171,7 +171,8 @@ extension StoreWorker {
         compaction.phase = .idle
         counters.compactions += 1
         submit(compactionStream)
-        let gained = 1 - Double(compaction.survivors) / Double(max(1, compaction.used))
+        let room = store.log.room(for: compaction.survivors, of: compaction.victim)
+        let gained = 1 - Double(room) / Double(store.log.segmentSize)
         if gained < 0.05, forcedCompaction == nil { compaction.limit = max(0.5, compaction.limit - 0.05) }
         store.log.releaseVictim(compaction.victim)
     }

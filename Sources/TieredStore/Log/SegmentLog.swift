@@ -17,8 +17,10 @@ public final class SegmentLog: @unchecked Sendable {
         let pendingWrites = Atomic<Int>(0)
         var state = State.free
         var version: UInt32 = 0
-        /// Bytes appended, header included.
+        /// Bytes appended: the header, records, and what blocks were left open.
         var used = 0
+        /// Footprints of the records appended: what live bytes are counted in.
+        var filled = 0
         var prepared = false
         /// Not claimed again before so many claims: it was compacted and something stayed.
         var notBefore = 0
@@ -66,8 +68,6 @@ public final class SegmentLog: @unchecked Sendable {
 
     func version(_ segment: Int) -> UInt32 { segments[segment].version }
 
-    func liveBytes(_ segment: Int) -> Int { segments[segment].liveBytes.load(ordering: .relaxed) }
-
     /// Opens a free segment, or returns nil: demotion must leave the reserve to compaction.
     func open(for stream: Stream) -> Int? {
         lock.lock()
@@ -113,10 +113,11 @@ public final class SegmentLog: @unchecked Sendable {
         lock.unlock()
     }
 
-    func seal(_ segment: Int, used: Int) {
+    func seal(_ segment: Int, used: Int, filled: Int) {
         lock.lock()
         segments[segment].state = .sealed
         segments[segment].used = used
+        segments[segment].filled = filled
         lock.unlock()
         freeIfEmpty(segment)
     }
@@ -163,17 +164,30 @@ public final class SegmentLog: @unchecked Sendable {
         freeIfEmpty(segment)
     }
 
-    /// Claims the sealed segment with the lowest share of live bytes, if that is below `limit`.
+    /// Room that `live` bytes of the segment's records will take elsewhere: they leave blocks open
+    /// there as they do here, which compaction cannot gain back.
+    func room(for live: Int, of segment: Int) -> Int {
+        let filled = segments[segment].filled
+        return filled == 0 ? live : Int(Double(live) * Double(segments[segment].used) / Double(filled))
+    }
+
+    private func liveRoom(_ segment: Int) -> Int {
+        room(for: segments[segment].liveBytes.load(ordering: .relaxed), of: segment)
+    }
+
+    /// Claims the sealed segment whose live records take the least room, if that is a share of the
+    /// segment below `limit`.
     func claimVictim(below limit: Double) -> Int? {
         lock.lock()
         defer { lock.unlock() }
-        var best = -1, bestLive = Int(Double(segmentSize) * limit)
+        var best = -1, least = Int(Double(segmentSize) * limit)
         for i in 0..<usedHighWater.load(ordering: .relaxed) where segments[i].state == .sealed {
-            let live = segments[i].liveBytes.load(ordering: .relaxed)
             let isQuiet = segments[i].pendingWrites.load(ordering: .relaxed) == 0
-            if live < bestLive, claims >= segments[i].notBefore, isQuiet {
+            guard claims >= segments[i].notBefore, isQuiet else { continue }
+            let room = liveRoom(i)
+            if room < least {
                 best = i
-                bestLive = live
+                least = room
             }
         }
         claims += 1
@@ -190,7 +204,7 @@ public final class SegmentLog: @unchecked Sendable {
         return (0..<usedHighWater.load(ordering: .relaxed)).contains {
             segments[$0].state == .compacting
                 || segments[$0].state == .sealed
-                    && segments[$0].liveBytes.load(ordering: .relaxed) < most
+                    && liveRoom($0) < most
         }
     }
 
