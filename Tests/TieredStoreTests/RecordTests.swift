@@ -156,6 +156,8 @@ struct RecordTests {
             let cut = Room(available)
             cut.at.copyMemory(from: room.at, byteCount: available)
             #expect(!Record(cut.at).isSound(available: available), "\(available) bytes")
+            // Nor when what lies behind happens to be the rest.
+            #expect(!Record(room.at).isSound(available: available), "\(available) bytes")
         }
     }
 
