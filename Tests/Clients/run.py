@@ -221,6 +221,47 @@ def flipped_bit():
     server.stop()
 
 
+def memory_is_bounded():
+    """Growth that the words of a request do not show is refused or waited for as any other."""
+    server = Server("bounded", [TIERD, "--tier-max-bytes", "64mb", "--io-threads", "1", "--maxmemory", "96mb"])
+    client = server.client()
+    def refuses(*words):
+        try:
+            client.execute_command(*words)
+        except redis.exceptions.OutOfMemoryError:
+            return True
+        return False
+    check(refuses("SETRANGE", "big", 400_000_000, "x"), "SETRANGE beyond maxmemory")
+    client.set("source", os.urandom(20_000_000))
+    copied = sum(not refuses("COPY", "source", f"copy{i}") for i in range(20))
+    check(1 <= copied < 20, f"{copied} copies of 20 MB in 96 MB of RAM and 64 MB of SSD")
+    rss = int(client.info("memory")["used_memory_rss"])
+    check(rss <= 1.05 * (96 << 20), f"RSS {rss}")
+    server.stop()
+
+
+def compaction_ends():
+    """TIER COMPACT goes once through what is there, also when records leave blocks open."""
+    server = tierd("compact", "--io-threads", "2")
+    client = server.client()
+    for i in range(300):
+        client.set(f"k{i}", os.urandom(300_000))
+    client.execute_command("TIER", "DEMOTE", *[f"k{i}" for i in range(300)])
+    for i in range(0, 300, 3):
+        client.delete(f"k{i}")
+    client.execute_command("TIER", "COMPACT")
+    written = -1
+    while True:
+        now = client.info("tier")["tier_bytes_written_total"]
+        check(now < 400_000_000, f"{now} bytes written for 90 MB")
+        client.get("k1")
+        if now == written and client.info("tier")["tier_compactions_total"] > 0:
+            break
+        written = now
+    check(client.strlen("k1") == 300_000 and len(client.get("k200")) == 300_000, "values")
+    server.stop()
+
+
 def full_disk():
     """No room for demotion: noeviction answers OOM and keeps everything; allkeys-lru evicts."""
     options = ["--io-threads", "1", "--maxmemory", "64mb", "--tier-segment-bytes", "1mb"]
@@ -339,7 +380,8 @@ def run(test, *arguments):
 
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, client_that_never_reads, disconnect_while_reading,
-        start_is_refused, flipped_bit, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops]
+        start_is_refused, flipped_bit, memory_is_bounded,
+        compaction_ends, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
         if not wanted or test.__name__ in wanted:
