@@ -3,7 +3,7 @@
 Method: starts tierd (1, 2 and 8 loops; plain, cold and tiny) and redis-server 7.0 on Unix sockets
 in a temporary directory, and asks both the same. Every wait is for a reply or a counter.
 """
-import os, random, shutil, signal, socket, subprocess, sys, tempfile, traceback
+import os, random, shutil, signal, socket, subprocess, sys, tempfile, threading, traceback
 import redis
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -45,7 +45,15 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.wait()
+
+    def wait(self):
+        """Exit status of a server that was told to end."""
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
 
 def tierd(name, *options):
@@ -318,6 +326,40 @@ def many_loops():
     server.stop()
 
 
+def stop_while_stopping_the_world():
+    """SIGTERM while clients on all loops stop the world: the server ends, and the file is sound.
+
+    Method: a loop that has ended must not be waited for by one that wants to run alone.
+    """
+    for name, number in (("sigterm", signal.SIGTERM), ("shutdown", None)):
+        server = tierd(f"stop-{name}", "--io-threads", "4")
+        asked = threading.Semaphore(0)
+
+        def hammer():
+            with server.raw() as s:
+                try:
+                    while True:
+                        s.sendall(b"SET k v\r\nDBSIZE\r\n" * 20)
+                        if not s.recv(1 << 16):
+                            return
+                        asked.release()
+                except OSError:
+                    return
+
+        threads = [threading.Thread(target=hammer) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for _ in range(200):
+            asked.acquire()
+        if number is None:
+            server.raw().sendall(b"SHUTDOWN NOSAVE\r\n")
+            check(server.wait() == 0, "exit status")
+        else:
+            check(server.stop() == 0, "exit status")
+        for thread in threads:
+            thread.join()
+
+
 # Beside redis-server ------------------------------------------------------------------------------
 
 from differential import differential  # noqa: E402
@@ -339,7 +381,8 @@ def run(test, *arguments):
 
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, client_that_never_reads, disconnect_while_reading,
-        start_is_refused, flipped_bit, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops]
+        start_is_refused, flipped_bit, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
+        stop_while_stopping_the_world]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
         if not wanted or test.__name__ in wanted:
