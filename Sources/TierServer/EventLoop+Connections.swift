@@ -134,9 +134,11 @@ extension EventLoop {
         swap(&connection.sending, &session.output)
         session.unsentBytes = connection.sending.count
         front.outputBytes &+= UInt64(connection.sending.count)
-        connection.silentResult = Int32(clamping: connection.sending.count)
+        // More than one send takes goes on with what the silent one leaves: see `advance`.
+        let length = min(connection.sending.count, Ring.sendLimit)
+        connection.silentResult = Int32(length)
         ring.sendSilently(
-            connection.descriptor, connection.sending.bytes, length: connection.sending.count,
+            connection.descriptor, connection.sending.bytes, length: length,
             EventLoop.token(.silentSend, connection.slot))
         silent.append(connection)
     }

@@ -157,6 +157,27 @@ def client_that_never_reads():
     server.stop()
 
 
+def reply_larger_than_a_send():
+    """One reply of 1.2 GB, more than one send takes: every byte arrives, others are served."""
+    server = tierd("largereply", "--io-threads", "1")
+    size = 400_000_000
+    check(server.client().setrange("big", size - 1, "x") == size, "SETRANGE")
+    value = len(b"$%d\r\n\r\n" % size) + size
+    with server.raw() as s:
+        s.sendall(b"MGET big big big\r\n")
+        got, tail = 0, b""
+        while got < 4 + 3 * value:
+            chunk = s.recv(1 << 20)
+            check(chunk, f"closed after {got} bytes")
+            got += len(chunk)
+            tail = (tail + chunk)[-100:]
+        check(got == 4 + 3 * value and tail.endswith(b"\0x\r\n"), f"{got} bytes, {tail[-10:]!r}")
+        s.sendall(b"PING\r\n")
+        check(s.recv(100) == b"+PONG\r\n", "the next reply")
+    check(server.client().ping(), "served")
+    check(server.stop() == 0, "exit status")
+
+
 def disconnect_while_reading():
     """A client goes away while its cold reads are on their way; the server and the keys stay well."""
     server = tierd("disconnect", "--io-threads", "2")
@@ -380,7 +401,8 @@ def run(test, *arguments):
 
 
 if __name__ == "__main__":
-    tests = [malformed_requests, too_many_clients, client_that_never_reads, disconnect_while_reading,
+    tests = [malformed_requests, too_many_clients, client_that_never_reads, reply_larger_than_a_send,
+        disconnect_while_reading,
         start_is_refused, flipped_bit, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
