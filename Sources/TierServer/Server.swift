@@ -92,6 +92,8 @@ public final class Server: @unchecked Sendable {
             options.writeBufferSize = 64 << 10
             options.readBuffers = 32
         }
+        // Each stripe has a table for each database: many databases get fewer stripes.
+        while options.stripes > 64, options.stripes * options.databases > 1 << 20 { options.stripes /= 2 }
         options.segmentSize = configuration.tierSegmentBytes
         options.writeBufferSize = min(options.writeBufferSize, options.segmentSize / 4)
         let room = TierFile.room(directory: configuration.dir, path: configuration.tierPath)

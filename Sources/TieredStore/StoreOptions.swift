@@ -1,6 +1,6 @@
 /// What a store is built with. Sizes in bytes.
 public struct StoreOptions: Sendable {
-    /// Number of databases SELECT can choose from.
+    /// Number of databases SELECT can choose from; at most 16384: a record has 16 bits for it.
     public var databases = 16
     /// Event loops that will work on the store, 1…64. With one, no lock is taken.
     public var workers = 1

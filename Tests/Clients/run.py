@@ -215,6 +215,7 @@ def start_is_refused():
     refused(["--tier-max-bytes", "1mb"], "tier-max-bytes is too small", "small")
     refused(["--nonsense", "1"], "nonsense", "unknown")
     refused(["--maxmemory", "lots"], "maxmemory", "badvalue")
+    refused(["--databases", "16385"], "between 1 and 16384", "databases")
     refused(["--tier-path", "/proc/tier.log"], "/proc/tier.log", "readonly")
     server = tierd("locked", "--io-threads", "1")
     refused(["--tier-path", server.directory + "/tier.log"], "another server", "second")
@@ -247,6 +248,18 @@ def flipped_bit():
     check(errors == 1, "exactly the damaged one fails")
     check(client.info("tier")["tier_crc_errors_total"] >= 1, "counted")
     check(client.set("k7", "new") and client.get("k7") == b"new", "overwriting heals")
+    server.stop()
+
+
+def last_database():
+    """With as many databases as there may be, values of the last one go to the SSD and come back."""
+    server = tierd("lastdatabase", "--io-threads", "1", "--databases", "16384")
+    client = server.client(db=16383)
+    check(client.set("k", "v" * 1000), "SET")
+    client.execute_command("TIER", "DEMOTE", "k")
+    check(client.execute_command("TIER", "RESIDENCY", "k")[0] == b"demoted", "demoted")
+    check(client.get("k") == b"v" * 1000 and server.client(db=1).get("k") is None, "GET")
+    check(client.info("memory")["used_memory_rss"] < 128 << 20, "tables of empty databases are small")
     server.stop()
 
 
@@ -403,7 +416,7 @@ def run(test, *arguments):
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, client_that_never_reads, reply_larger_than_a_send,
         disconnect_while_reading,
-        start_is_refused, flipped_bit, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
+        start_is_refused, flipped_bit, last_database, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
