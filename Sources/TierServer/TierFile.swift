@@ -18,11 +18,12 @@ struct TierFile {
     private let memory: UnsafeMutableRawPointer
     let headerSize: Int
 
-    /// Opens or creates the file at `path` for `segments` segments. In this version the file starts
-    /// empty: what it held before is forgotten, its records are told apart by their generation.
-    init(path: String, segmentSize: Int, segmentCount: Int, hashSeed: UInt64) throws(Refusal) {
+    /// Opens or creates the file at `path` for the segments of `log`. In this version the file starts
+    /// empty: nothing in it is looked at but its superblock, whose generation is counted up.
+    init(path: String, log: SegmentLog, hashSeed: UInt64) throws(Refusal) {
         self.path = path
-        headerSize = Superblock.size(segments: segmentCount)
+        let segmentSize = log.segmentSize, segmentCount = log.segmentCount
+        headerSize = log.headerSize
         guard segmentCount >= 4 else {
             throw Refusal(description: """
                 tier-max-bytes is too small: it must hold at least 4 segments of \

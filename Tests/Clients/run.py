@@ -263,6 +263,20 @@ def last_database():
     server.stop()
 
 
+def more_segments_than_a_log_has():
+    """A tier file for a million segments: log, file and tierctl agree how many there are."""
+    server = tierd("segments", "--io-threads", "1", "--tier-max-bytes", "64gb", "--tier-segment-bytes", "64kb")
+    client = server.client()
+    keys = [f"k{i}" for i in range(1000)]
+    for key in keys:
+        client.set(key, key * 100)
+    check(client.execute_command("TIER", "DEMOTE", *keys) == 1000, "demoted")
+    check(server.stop() == 0, "exit status")
+    done = subprocess.run([TIERCTL, "verify", server.directory + "/tier.log"], capture_output=True, text=True)
+    check("1,000 records" in done.stdout and "all sound" in done.stdout, done.stdout + done.stderr)
+    check("524287 segments" in open(server.log.name).read(), "the log says so")
+
+
 def full_disk():
     """No room for demotion: noeviction answers OOM and keeps everything; allkeys-lru evicts."""
     options = ["--io-threads", "1", "--maxmemory", "64mb", "--tier-segment-bytes", "1mb"]
@@ -416,7 +430,8 @@ def run(test, *arguments):
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, client_that_never_reads, reply_larger_than_a_send,
         disconnect_while_reading,
-        start_is_refused, flipped_bit, last_database, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
+        start_is_refused, flipped_bit, last_database,
+        more_segments_than_a_log_has, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:

@@ -1,0 +1,31 @@
+import RESPFront
+import TieredStore
+
+/// What the store is built with, from the settings and the machine.
+extension StoreOptions {
+    /// Units: bytes of RAM the machine has, and of disk the tier file can get.
+    init(_ configuration: Configuration, cores: Int, machineBytes: Int, diskBytes: Int) {
+        self.init()
+        databases = configuration.databases
+        workers = max(1, min(64, configuration.ioThreads == 0 ? cores : configuration.ioThreads))
+        let limit = MemoryBudget.processLimit(configuration)
+        memoryLimit = limit
+        addressSpace = max(4 << 30, max(limit, machineBytes) * 4)
+        if limit < 64 << 20 {
+            pageSize = 16 << 10
+            stripes = 64
+            writeBuffers = 4
+            writeBufferSize = 64 << 10
+            readBuffers = 32
+        }
+        // Each stripe has a table for each database: many databases get fewer stripes.
+        while stripes > 64, stripes * databases > 1 << 20 { stripes /= 2 }
+        segmentSize = configuration.tierSegmentBytes
+        writeBufferSize = min(writeBufferSize, segmentSize / 4)
+        tierCapacity = configuration.tierMaxBytes > 0 ? configuration.tierMaxBytes : diskBytes / 10 * 8
+        tierMaxValue = configuration.tierMaxValue
+        var random = SystemRandomNumberGenerator()
+        hashSeed = random.next()
+        seed = random.next()
+    }
+}
