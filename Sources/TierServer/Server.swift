@@ -52,7 +52,7 @@ public final class Server: @unchecked Sendable {
             diskBytes: TierFile.room(directory: configuration.dir, path: configuration.tierPath))
         guard let store = Store(options) else {
             throw StartError(description: """
-                cannot reserve \(options.addressSpace * 5 >> 30) GiB of addresses: \
+                cannot reserve \(options.reservedAddresses >> 30) GiB of addresses: \
                 check ulimit -v and vm.overcommit_memory
                 """)
         }

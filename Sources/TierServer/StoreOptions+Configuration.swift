@@ -8,9 +8,9 @@ extension StoreOptions {
         self.init()
         databases = configuration.databases
         workers = max(1, min(64, configuration.ioThreads == 0 ? cores : configuration.ioThreads))
-        let limit = MemoryBudget.processLimit(configuration)
-        memoryLimit = limit
-        addressSpace = max(4 << 30, max(limit, machineBytes) * 4)
+        let limit = MemoryBudget.processLimit(configuration, machineBytes: machineBytes)
+        addressSpace = min(StoreOptions.addressSpaceMax, max(4 << 30, max(limit, machineBytes) * 4))
+        memoryLimit = min(limit, memoryLimitMax)
         if limit < 64 << 20 {
             pageSize = 16 << 10
             stripes = 64
