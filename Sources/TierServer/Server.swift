@@ -47,9 +47,13 @@ public final class Server: @unchecked Sendable {
                 description: "dir \(configuration.dir): \(SystemError.text(of: errno))")
         }
         Server.raiseDescriptorLimit(configuration.maxclients)
+        let diskBytes: Int
+        do throws(TierFile.Refusal) { diskBytes = try TierFile.room(path: configuration.tierPath) } catch {
+            throw StartError(description: error.description)
+        }
         let options = StoreOptions(
             configuration, cores: Int(csystem_available_cores()), machineBytes: MemoryBudget.machineBytes,
-            diskBytes: TierFile.room(directory: configuration.dir, path: configuration.tierPath))
+            diskBytes: diskBytes)
         guard let store = Store(options) else {
             throw StartError(description: """
                 cannot reserve \(options.reservedAddresses >> 30) GiB of addresses: \

@@ -26,8 +26,8 @@ struct TierFile {
         headerSize = log.headerSize
         guard segmentCount >= 4 else {
             throw Refusal(description: """
-                tier-max-bytes is too small: it must hold at least 4 segments of \
-                \(segmentSize >> 20) MiB (\(segmentSize * 4 >> 20) MiB)
+                tier file \(path): tier-max-bytes is too small, or its file system too full: it needs \
+                at least 4 segments of \(segmentSize >> 10) KiB (\(segmentSize * 4 >> 10) KiB)
                 """)
         }
         memory = .allocate(byteCount: headerSize, alignment: 4096)
@@ -83,12 +83,21 @@ struct TierFile {
         }
     }
 
-    /// Bytes free on the file system `directory` is on, and what the file at `path` has already.
-    static func room(directory: String, path: String) -> Int {
-        var status = statvfs()
-        guard statvfs(directory, &status) == 0 else { return 0 }
+    /// Bytes free on the file system of the file at `path`, and what the file has already.
+    static func room(path: String) throws(Refusal) -> Int {
         var own = stat()
-        let used = stat(path, &own) == 0 ? Int(own.st_blocks) * 512 : 0
+        let exists = stat(path, &own) == 0
+        var status = statvfs()
+        guard statvfs(exists ? path : TierFile.directory(of: path), &status) == 0 else {
+            let error = SystemError(errno, "find out how much room there is")
+            throw Refusal(description: "tier file \(path): \(error.description)")
+        }
+        let used = exists ? Int(own.st_blocks) * 512 : 0
         return Int(status.f_bavail) * Int(status.f_frsize) + used
+    }
+
+    private static func directory(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 }

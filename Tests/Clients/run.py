@@ -216,6 +216,7 @@ def start_is_refused():
     refused(["--nonsense", "1"], "nonsense", "unknown")
     refused(["--maxmemory", "lots"], "maxmemory", "badvalue")
     refused(["--databases", "16385"], "between 1 and 16384", "databases")
+    refused(["--tier-path", "/nowhere/tier.log"], "No such file", "nowhere")
     refused(["--tier-path", "/proc/tier.log"], "/proc/tier.log", "readonly")
     server = tierd("locked", "--io-threads", "1")
     refused(["--tier-path", server.directory + "/tier.log"], "another server", "second")
