@@ -3,7 +3,7 @@
 Method: starts tierd (1, 2 and 8 loops; plain, cold and tiny) and redis-server 7.0 on Unix sockets
 in a temporary directory, and asks both the same. Every wait is for a reply or a counter.
 """
-import os, random, shutil, signal, socket, subprocess, sys, tempfile, threading, traceback
+import array, fcntl, os, random, shutil, signal, socket, subprocess, sys, tempfile, termios, threading, traceback
 import redis
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -192,6 +192,27 @@ def disconnect_while_reading():
     check(client.mget(keys) == [(key * 100).encode() for key in keys], "values")
     check(client.info("tier")["tier_crc_errors_total"] == 0, "no checksum error")
     server.stop()
+
+
+def disconnect_while_sending():
+    """A client ends while its reply is on its way: what it still asked for is not run.
+
+    Method: the end comes when the server has taken the requests and copies a large value, so that
+    it is seen together with the shortfall of the send.
+    """
+    server = tierd("ended", "--io-threads", "1")
+    client = server.client()
+    client.set("big", b"x" * (64 << 20))
+    for i in range(10):
+        with server.raw() as s:
+            s.sendall(b"GET big\r\nINCR n\r\n")
+            unread = array.array("i", [1])
+            while unread[0]:
+                fcntl.ioctl(s, termios.TIOCOUTQ, unread)
+            s.shutdown(socket.SHUT_WR)
+            read_all(s)
+    check(client.get("n") is None, "nobody has read the reply before INCR")
+    check(client.ping() and server.stop() == 0, "exit status")
 
 
 def refused(arguments, wanted, name, prepare=None):
@@ -430,7 +451,7 @@ def run(test, *arguments):
 
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, client_that_never_reads, reply_larger_than_a_send,
-        disconnect_while_reading,
+        disconnect_while_reading, disconnect_while_sending,
         start_is_refused, flipped_bit, last_database,
         more_segments_than_a_log_has, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world]
