@@ -44,9 +44,10 @@ public final class Store: @unchecked Sendable {
         ledger = Ledger(limit: options.memoryLimit)
         hash = Hash64(seed: options.hashSeed)
         threaded = options.workers > 1
-        // Slabs in the first fifth, extents in the rest: a slot can point into either.
+        precondition(options.addressSpace <= StoreOptions.addressSpaceMax, "more addresses than a slot has")
+        // Slabs first, extents in the rest: a slot can point into either.
         guard let space = AddressSpace(
-            byteCount: options.addressSpace * 5,
+            byteCount: options.reservedAddresses,
             hugeBytes: options.pageSize == 64 << 10 ? options.addressSpace : 0),
             let arena = PageArena(space, options: options, ledger: ledger)
         else { return nil }

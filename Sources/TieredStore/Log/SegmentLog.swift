@@ -41,6 +41,8 @@ public final class SegmentLog: @unchecked Sendable {
     private let usedHighWater = Atomic<Int>(0)
     /// Segments kept back so that compaction can always move its survivors.
     let reserve: Int
+    /// With fewer, the loops' open segments would leave nothing to compact.
+    public let leastSegments: Int
     /// The disk refused to give more room; counted as full until something is freed.
     private let noSpace = Atomic<Bool>(false)
 
@@ -53,6 +55,7 @@ public final class SegmentLog: @unchecked Sendable {
         free = Array((0..<segmentCount).reversed())
         freeCountWord = Atomic(segmentCount)
         reserve = min(max(1, segmentCount / 4), options.workers + 1)
+        leastSegments = 4 * options.workers
     }
 
     public var freeCount: Int { freeCountWord.load(ordering: .relaxed) }
