@@ -46,7 +46,8 @@ public final class Configuration: @unchecked Sendable {
     public var tierMaxBytes = 0
     public var tierMaxValue = 64 << 20
     /// Bytes; hidden: for tests of small sizes.
-    public var tierSegmentBytes = 64 << 20
+    /// 0: as large as the tier file and the loops allow.
+    public var tierSegmentBytes = 0
 
     /// Values of settings nothing here reads.
     var stored: [String: [UInt8]] = [:]

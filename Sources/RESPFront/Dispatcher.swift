@@ -392,12 +392,12 @@ struct Dispatcher: ~Copyable {
             }
         } catch {
             keys.end()
+            output.truncate(to: mark)
             if case .waitForWrites = error {
                 front.worker.waitForWrites(session.token)
-                output.truncate(to: mark)
                 return .wait(.memory)
             }
-            output.truncate(to: mark)
+            if case .waitForMemory = error { return .wait(.memory) }
             command.failed += 1
             ErrorText.write(error, command: command.name, to: call.reply)
         }

@@ -164,6 +164,7 @@ public final class Front {
     }
 
     private func goOn(_ session: Session) {
+        precondition(sessions[Int(session.token)] === session, "a closed session does not go on")
         session.wait = .none
         runInput(session)
         touched.append(session.token)

@@ -46,7 +46,7 @@ enum SettingTable {
         Setting("hz", .integer(count), .property(
             get: { String($0.hz) }, set: { $0.hz = min(500, max(1, Int($1)!)) })),
         Setting("dynamic-hz", .flag, .flag(\.dynamicHz)),
-        Setting("databases", .integer(1...Int64(Int32.max)), .atStart, .number(\.databases)),
+        Setting("databases", .integer(1...16384), .atStart, .number(\.databases)),
     ]
 
     private static let limits: [Setting] = [

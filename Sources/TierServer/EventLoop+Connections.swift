@@ -134,9 +134,11 @@ extension EventLoop {
         swap(&connection.sending, &session.output)
         session.unsentBytes = connection.sending.count
         front.outputBytes &+= UInt64(connection.sending.count)
-        connection.silentResult = Int32(clamping: connection.sending.count)
+        // More than one send takes goes on with what the silent one leaves: see `advance`.
+        let length = min(connection.sending.count, Ring.sendLimit)
+        connection.silentResult = Int32(length)
         ring.sendSilently(
-            connection.descriptor, connection.sending.bytes, length: connection.sending.count,
+            connection.descriptor, connection.sending.bytes, length: length,
             EventLoop.token(.silentSend, connection.slot))
         silent.append(connection)
     }
@@ -149,6 +151,10 @@ extension EventLoop {
         for connection in settled {
             guard let result = connection.silentResult else { continue }
             connection.silentResult = nil
+            if connection.isClosing {
+                finishClosing(connection)
+                continue
+            }
             if result < 0, result != -EAGAIN {
                 connection.sending.removeAll()
                 close(connection)
@@ -166,11 +172,11 @@ extension EventLoop {
         advance(connection, sent: Int(completion.result))
     }
 
-    /// Some of the bytes are out: sends the rest, or lets the session go on.
+    /// Some of the bytes are out: sends the rest, or lets the session go on. It is not closing.
     private func advance(_ connection: Connection, sent: Int) {
         connection.sending.consume(sent)
         connection.session.unsentBytes = connection.sending.count
-        if !connection.sending.isEmpty, !connection.isClosing {
+        if !connection.sending.isEmpty {
             connection.isSending = true
             ring.send(
                 connection.descriptor, connection.sending.bytes, length: connection.sending.count,

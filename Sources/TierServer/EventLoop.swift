@@ -59,7 +59,10 @@ final class EventLoop {
 
     // MARK: The loop
 
+    /// Serves until it is told to stop. Its disk requests have ended when it returns; until then it
+    /// stands still like any other when a loop wants to run alone.
     func run() {
+        defer { server.world.leave() }
         ring.pollRepeatedly(mailbox.event, EventLoop.token(.mail))
         if index == 0 { server.armListeners(self) }
         while !isStopping {
@@ -83,6 +86,7 @@ final class EventLoop {
             else { return }
             let count = ring.reap(into: &batch)
             for i in 0..<count where batch[i].token.kind == Kind.disk.rawValue { handle(batch[i]) }
+            server.world.yield()
         }
     }
 

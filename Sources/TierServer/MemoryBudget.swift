@@ -24,7 +24,7 @@ final class MemoryBudget: @unchecked Sendable {
     static var machineBytes: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
 
     /// Bytes the process may use: `maxmemory`, or 80 % of the machine.
-    static func processLimit(_ configuration: Configuration) -> Int {
+    static func processLimit(_ configuration: Configuration, machineBytes: Int = machineBytes) -> Int {
         configuration.maxmemory > 0 ? configuration.maxmemory : machineBytes / 10 * 8
     }
 
@@ -53,6 +53,7 @@ final class MemoryBudget: @unchecked Sendable {
             correction -= min(correction, limit / 1000)
         }
         let others = baselineBytes.load(ordering: .relaxed) + clientBytes + limit / 100
-        store.ledger.limit = max(limit / 4, limit - others - correction)
+        let left = max(limit / 4, limit - others - correction)
+        store.ledger.limit = min(left, store.options.memoryLimitMax)
     }
 }

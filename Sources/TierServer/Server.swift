@@ -47,18 +47,23 @@ public final class Server: @unchecked Sendable {
                 description: "dir \(configuration.dir): \(SystemError.text(of: errno))")
         }
         Server.raiseDescriptorLimit(configuration.maxclients)
-        let options = Server.options(configuration)
-        do throws(TierFile.Refusal) {
-            tierFile = try TierFile(
-                path: configuration.tierPath, segmentSize: options.segmentSize,
-                segmentCount: options.tierCapacity / options.segmentSize, hashSeed: options.hashSeed)
-        } catch { throw StartError(description: error.description) }
+        let diskBytes: Int
+        do throws(TierFile.Refusal) { diskBytes = try TierFile.room(path: configuration.tierPath) } catch {
+            throw StartError(description: error.description)
+        }
+        let options = StoreOptions(
+            configuration, cores: Int(csystem_available_cores()), machineBytes: MemoryBudget.machineBytes,
+            diskBytes: diskBytes)
         guard let store = Store(options) else {
             throw StartError(description: """
-                cannot reserve \(options.addressSpace * 5 >> 30) GiB of addresses: \
+                cannot reserve \(options.reservedAddresses >> 30) GiB of addresses: \
                 check ulimit -v and vm.overcommit_memory
                 """)
         }
+        do throws(TierFile.Refusal) {
+            tierFile = try TierFile(
+                path: configuration.tierPath, log: store.log, hashSeed: options.hashSeed)
+        } catch { throw StartError(description: error.description) }
         store.policy = configuration.maxmemoryPolicy
         state = ServerState(
             store: store, configuration: configuration, now: Int64(csystem_realtime_us() / 1000),
@@ -74,33 +79,6 @@ public final class Server: @unchecked Sendable {
             throw StartError(description: error.description)
         }
         connectState()
-    }
-
-    /// What the store is built with, from the settings and the machine.
-    private static func options(_ configuration: Configuration) -> StoreOptions {
-        var options = StoreOptions()
-        let cores = Int(csystem_available_cores())
-        options.databases = configuration.databases
-        options.workers = max(1, min(64, configuration.ioThreads == 0 ? cores : configuration.ioThreads))
-        let limit = MemoryBudget.processLimit(configuration)
-        options.memoryLimit = limit
-        options.addressSpace = max(4 << 30, max(limit, MemoryBudget.machineBytes) * 4)
-        if limit < 64 << 20 {
-            options.pageSize = 16 << 10
-            options.stripes = 64
-            options.writeBuffers = 4
-            options.writeBufferSize = 64 << 10
-            options.readBuffers = 32
-        }
-        options.segmentSize = configuration.tierSegmentBytes
-        options.writeBufferSize = min(options.writeBufferSize, options.segmentSize / 4)
-        let room = TierFile.room(directory: configuration.dir, path: configuration.tierPath)
-        options.tierCapacity = configuration.tierMaxBytes > 0 ? configuration.tierMaxBytes : room / 10 * 8
-        options.tierMaxValue = configuration.tierMaxValue
-        var seed = SystemRandomNumberGenerator()
-        options.hashSeed = seed.next()
-        options.seed = seed.next()
-        return options
     }
 
     private func connectState() {
@@ -278,6 +256,13 @@ public final class Server: @unchecked Sendable {
             RAM \(MemoryBudget.processLimit(configuration) >> 20) MiB, tier file \
             \(tierFile.path) of up to \(state.store.log.capacityBytes >> 20) MiB
             """)
+        let segments = state.store.log.segmentCount
+        if configuration.tierMaxBytes / options.segmentSize > segments {
+            log.write(.warning, """
+                tier-max-bytes is more than a tier file can be: it grows to \(segments) segments of \
+                \(options.segmentSize >> 10) KiB at most
+                """)
+        }
         log.write(.notice, "Ready to accept connections")
     }
 

@@ -38,7 +38,8 @@ public final class StoreWorker {
     var accessSeconds: UInt32 = 0
     /// Resident values created less those demoted or deleted by this worker.
     var residentDelta = 0
-    /// Grows with admissions: the policy's clock.
+    var hotness = Hotness()
+    /// The policy's clock as last read, and admissions not yet added to it.
     var epoch: UInt8 = 0
     var admissions = 0
     /// Bumped when entries may have moved: `StagedKeys` finds them again.
@@ -52,8 +53,8 @@ public final class StoreWorker {
     public internal(set) var lastWriteError = 0
     /// Monotonic nanoseconds since when the disk has had no room, 0 if it has.
     var outOfSpaceSince: UInt64 = 0
-    /// TIER COMPACT: segments down to this share of dead bytes are compacted once.
-    var forcedCompaction: Double?
+    /// TIER COMPACT: segments sealed up to this count are compacted once.
+    var forcedCompaction: Int?
     let threaded: Bool
 
     init(store: Store, index: Int) {

@@ -125,10 +125,16 @@ enum GenericCommands {
 
     // MARK: Names
 
+    /// The value of the first key for the second too.
+    private static func duplicate(_ call: Call) throws(CommandError) {
+        if call.keys.exists(0), let count = try? call.keys.stringCount(0) { try call.requireRoom(count) }
+        try call.keys.copy(0, to: 1)
+    }
+
     static func rename(_ call: Call) throws(CommandError) {
         guard call.keys.exists(0) else { throw .noSuchKey }
         if !(call.keys.key(0) == call.keys.key(1)) {
-            try call.keys.copy(0, to: 1)
+            try duplicate(call)
             call.keys.delete(0)
         }
         call.reply.ok()
@@ -137,7 +143,7 @@ enum GenericCommands {
     static func renameIfFree(_ call: Call) throws(CommandError) {
         guard call.keys.exists(0) else { throw .noSuchKey }
         if call.keys.exists(1) { return call.reply.integer(0) }
-        try call.keys.copy(0, to: 1)
+        try duplicate(call)
         call.keys.delete(0)
         call.reply.integer(1)
     }
@@ -177,7 +183,7 @@ enum GenericCommands {
         }
         guard call.keys.exists(0) else { return call.reply.integer(0) }
         if call.keys.exists(1), !replaces { return call.reply.integer(0) }
-        try call.keys.copy(0, to: 1)
+        try duplicate(call)
         call.reply.integer(1)
     }
 
@@ -198,7 +204,7 @@ enum GenericCommands {
             throw .message("ERR source and destination objects are the same")
         }
         guard call.keys.exists(0), !call.keys.exists(1) else { return call.reply.integer(0) }
-        try call.keys.copy(0, to: 1)
+        try duplicate(call)
         call.keys.delete(0)
         call.reply.integer(1)
     }

@@ -291,8 +291,10 @@ enum StringCommands {
         let old = try call.keys.stringCount(0)
         if part.isEmpty { return call.reply.integer(old ?? 0) }
         guard offset <= Int64(call.configuration.requestLimits.bulkBytes) else { throw .stringTooLong }
-        try requireFits(call, Int(offset) + part.count)
-        let bytes = try call.keys.editString(0, count: max(old ?? 0, Int(offset) + part.count))
+        let count = Int(offset) + part.count
+        try requireFits(call, count)
+        if count > old ?? 0 { try call.requireRoom(count) }
+        let bytes = try call.keys.editString(0, count: max(old ?? 0, count))
         bytes.copy(part, at: Int(offset))
         call.reply.integer(bytes.count)
     }

@@ -306,7 +306,7 @@ public final class StagedKeys {
             key: keys[i].view, stripe: keys[i].stripe, type: .string, valueCount: value.count,
             capacity: capacity, expiry: expiry)
         entry.value.copyMemory(from: value.base, byteCount: value.count)
-        worker.admit(entry, ghost: old.isResident ? nil : old.epoch)
+        worker.succeed(old, by: entry)
         worker.replace(slot, with: entry, table(i))
         worker.dispose(old)
         keys[i].seen = worker.structure
@@ -372,7 +372,7 @@ public final class StagedKeys {
             capacity: count < 1 << 20 ? count * 2 : count + (1 << 20), expiry: old.expiry)
         entry.value.copyMemory(from: value.base, byteCount: value.count)
         memset(entry.value + value.count, 0, count - value.count)
-        worker.admit(entry, ghost: old.isResident ? nil : old.epoch)
+        worker.succeed(old, by: entry)
         worker.replace(slot, with: entry, table(i))
         worker.dispose(old)
         keys[i].seen = worker.structure
@@ -486,7 +486,7 @@ public final class StagedKeys {
 
     /// Demotes key `i` now: a clean value at once, a dirty one as soon as its record is written.
     /// `busy`: no buffer or segment is free; try again when a write has ended.
-    public enum DemoteOutcome: Sendable { case demoted, started, absent, busy, notTierable }
+    public enum DemoteOutcome: Sendable { case demoted, started, writing, absent, busy, notTierable }
 
     public func demote(_ i: Int) -> DemoteOutcome {
         guard let slot = slot(i) else { return .absent }
@@ -494,7 +494,7 @@ public final class StagedKeys {
         if !entry.isResident { return .demoted }
         if !worker.isTierable(entry) { return .notTierable }
         entry.frequency = 0
-        if entry.has(Entry.writing) { return .started }
+        if entry.has(Entry.writing) { return .writing }
         if !entry.address.isNone {
             worker.drop(slot, table(i))
             worker.counters.cleanDemotions += 1

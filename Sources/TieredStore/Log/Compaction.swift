@@ -30,8 +30,9 @@ extension StoreWorker {
         return min(max(1, log.segmentCount / 4), wanted)
     }
 
-    /// TIER COMPACT: once through all segments with dead records.
-    public func compactEverything() { forcedCompaction = 0.999 }
+    /// TIER COMPACT: once through all segments with dead records that are sealed by now. Those it
+    /// fills itself are not looked at again.
+    public func compactEverything() { forcedCompaction = store.log.sealCount }
 
     public var isCompacting: Bool { compaction.phase != .idle }
 
@@ -41,7 +42,8 @@ extension StoreWorker {
         case .idle:
             let forced = forcedCompaction
             guard forced != nil || store.log.freeCount <= wantedFree else { return }
-            guard let victim = store.log.claimVictim(below: forced ?? compaction.limit) else {
+            let limit = forced == nil ? compaction.limit : 0.999
+            guard let victim = store.log.claimVictim(below: limit, before: forced ?? .max) else {
                 forcedCompaction = nil
                 compaction.limit = 0.95
                 return
@@ -105,10 +107,14 @@ extension StoreWorker {
                 compaction.cursor = (compaction.cursor + 4096) & ~4095
                 continue
             }
-            if record.byteCount > left {
-                if compaction.pieceStart + compaction.pieceCount >= compaction.used { return finishVictim() }
-                return readAgain(record)
+            let rest = compaction.used - compaction.pieceStart - compaction.cursor
+            guard record.byteCount >= Record.headerSize + record.keyCount, record.byteCount <= rest else {
+                // Damaged: what follows starts in the next block. The segment keeps what is alive.
+                counters.checksumErrors += 1
+                compaction.cursor = (compaction.cursor + 4096) & ~4095
+                continue
             }
+            if record.byteCount > left { return readAgain(record) }
             guard relocate(record) else { return submitIfIdle() }
             compaction.cursor = (compaction.cursor + record.byteCount + 7) & ~7
         }
@@ -137,16 +143,13 @@ extension StoreWorker {
             segment: compaction.victim, version: store.log.version(compaction.victim), offset: offset,
             byteCount: record.byteCount)
         let available = compaction.pieceCount - compaction.cursor
-        guard Record.headerSize + record.keyCount <= min(record.byteCount, available),
-            record.database < store.options.databases
-        else { return true }
-        guard isAlive(record, address) else { return true }
+        guard record.database < store.options.databases, isAlive(record, address) else { return true }
         guard record.isSound(available: available) else {
             counters.checksumErrors += 1
             return true
         }
         guard let (batch, at) = place(record.byteCount, in: compactionStream) else { return false }
-        record.relocate(to: batch.memory + at, segmentVersion: batch.version)
+        record.copy(to: batch.memory + at, segmentVersion: batch.version)
         _ = noteRecord(batch, offset: at, byteCount: record.byteCount, previous: address)
         compaction.survivors += address.footprint
         if batch.isOversized { submit(compactionStream) }

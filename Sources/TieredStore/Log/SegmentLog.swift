@@ -22,6 +22,8 @@ public final class SegmentLog: @unchecked Sendable {
         /// Footprints of the records appended: what live bytes are counted in.
         var filled = 0
         var prepared = false
+        /// Number of seals when it was sealed.
+        var sealedAt = 0
         /// Not claimed again before so many claims: it was compacted and something stayed.
         var notBefore = 0
     }
@@ -33,11 +35,14 @@ public final class SegmentLog: @unchecked Sendable {
     private let lock = SpinLock()
     private var free: [Int] = []
     private var claims = 0
+    private var seals = 0
     private let nextSequence = Atomic<UInt64>(1)
     private let freeCountWord: Atomic<Int>
     private let usedHighWater = Atomic<Int>(0)
     /// Segments kept back so that compaction can always move its survivors.
     let reserve: Int
+    /// With fewer, the loops' open segments would leave nothing to compact.
+    public let leastSegments: Int
     /// The disk refused to give more room; counted as full until something is freed.
     private let noSpace = Atomic<Bool>(false)
 
@@ -50,6 +55,7 @@ public final class SegmentLog: @unchecked Sendable {
         free = Array((0..<segmentCount).reversed())
         freeCountWord = Atomic(segmentCount)
         reserve = min(max(1, segmentCount / 4), options.workers + 1)
+        leastSegments = 4 * options.workers
     }
 
     public var freeCount: Int { freeCountWord.load(ordering: .relaxed) }
@@ -118,6 +124,8 @@ public final class SegmentLog: @unchecked Sendable {
         segments[segment].state = .sealed
         segments[segment].used = used
         segments[segment].filled = filled
+        seals += 1
+        segments[segment].sealedAt = seals
         lock.unlock()
         freeIfEmpty(segment)
     }
@@ -164,11 +172,14 @@ public final class SegmentLog: @unchecked Sendable {
         freeIfEmpty(segment)
     }
 
-    /// Room that `live` bytes of the segment's records will take elsewhere: they leave blocks open
-    /// there as they do here, which compaction cannot gain back.
+    /// Room that `live` bytes of the segment's records will take elsewhere: they leave blocks and the
+    /// segment's end open there as they do here, which compaction cannot gain back. Only a segment
+    /// that was closed early has an end to gain.
     func room(for live: Int, of segment: Int) -> Int {
-        let filled = segments[segment].filled
-        return filled == 0 ? live : Int(Double(live) * Double(segments[segment].used) / Double(filled))
+        let filled = segments[segment].filled, used = segments[segment].used
+        guard filled > 0 else { return live }
+        let taken = used > segmentSize / 4 * 3 ? segmentSize : used
+        return Int(Double(live) * Double(taken) / Double(filled))
     }
 
     private func liveRoom(_ segment: Int) -> Int {
@@ -176,14 +187,15 @@ public final class SegmentLog: @unchecked Sendable {
     }
 
     /// Claims the sealed segment whose live records take the least room, if that is a share of the
-    /// segment below `limit`.
-    func claimVictim(below limit: Double) -> Int? {
+    /// segment below `limit`, and if it was sealed by the time `sealCount` was `before`.
+    func claimVictim(below limit: Double, before: Int = .max) -> Int? {
         lock.lock()
         defer { lock.unlock() }
         var best = -1, least = Int(Double(segmentSize) * limit)
         for i in 0..<usedHighWater.load(ordering: .relaxed) where segments[i].state == .sealed {
             let isQuiet = segments[i].pendingWrites.load(ordering: .relaxed) == 0
-            guard claims >= segments[i].notBefore, isQuiet else { continue }
+            guard claims >= segments[i].notBefore, segments[i].sealedAt <= before, isQuiet
+            else { continue }
             let room = liveRoom(i)
             if room < least {
                 best = i
@@ -194,6 +206,13 @@ public final class SegmentLog: @unchecked Sendable {
         guard best >= 0 else { return nil }
         segments[best].state = .compacting
         return best
+    }
+
+    /// Segments sealed so far.
+    var sealCount: Int {
+        lock.lock()
+        defer { lock.unlock() }
+        return seals
     }
 
     /// Whether `claimVictim` would find one now, or one is being emptied.

@@ -33,7 +33,12 @@ extension StoreWorker {
         if bytes > ledger.limit / 2 { return .refused }
         // Fragmentation alone is not the client's fault.
         if usedLive + bytes <= ledger.limit, !slabs.canBeEmptied { return .go }
-        if isStuck { return evictOne() ? .go : .refused }
+        if isStuck {
+            for _ in 0..<64 {
+                guard evictOne() else { return .refused }
+                if ledger.used + bytes <= ledger.limit || usedLive + bytes <= ledger.limit { return .go }
+            }
+        }
         waiters.append((token, bytes))
         counters.throttled += 1
         return .wait
