@@ -23,6 +23,8 @@ struct Dispatcher: ~Copyable {
         var hash: UInt64 = 0
         /// Index of the only key, or 0.
         var key = 0
+        /// Where its value seems to be.
+        var entry: UnsafeRawPointer?
     }
 
     enum Outcome { case done, wait(Session.Wait) }
@@ -81,6 +83,7 @@ struct Dispatcher: ~Copyable {
             var waiting = false
             for i in 0..<parsed {
                 let request = requests[i]
+                if i + 2 < parsed, let entry = requests[i + 2].entry { front.worker.prefetchValue(entry) }
                 let arguments = words.arguments(input, first: request.first, count: request.count)
                 let outcome = dispatch(front, session, output, request, arguments)
                 if case .wait(let why) = outcome {
@@ -170,8 +173,11 @@ struct Dispatcher: ~Copyable {
         }
         guard parsed > 1 else { return }
         for i in 0..<parsed where requests[i].key > 0 {
-            let isCold = worker.prefetchEntry(requests[i].hash, database: session.database)
-            if isCold { stageAhead(front, session, input, i) }
+            switch worker.prefetchEntry(requests[i].hash, database: session.database) {
+            case .unknown: break
+            case .cold: stageAhead(front, session, input, i)
+            case .resident(let entry): requests[i].entry = entry
+            }
         }
     }
 

@@ -252,20 +252,29 @@ public final class StoreWorker {
         store.unlock(stripe)
     }
 
-    /// Brings the entry of a key into the cache; true when its value seems to be on the SSD.
+    /// What the index says of a key before it is looked up: a hint, which may be wrong.
+    public enum Prospect { case unknown, cold, resident(UnsafeRawPointer) }
+
+    /// Brings the beginning of a key's entry into the cache.
     @inline(__always)
-    public func prefetchEntry(_ hash: UInt64, database: Int) -> Bool {
+    public func prefetchEntry(_ hash: UInt64, database: Int) -> Prospect {
         let stripe = store.stripe(of: hash)
-        guard !threaded || store.stripes[stripe].lock.tryLock() else { return false }
+        guard !threaded || store.stripes[stripe].lock.tryLock() else { return .unknown }
         let slot = store.table(stripe, database).pointee.candidate(hash)
         store.unlock(stripe)
-        guard slot != 0 else { return false }
+        guard slot != 0 else { return .unknown }
         let address = base + Int(slot & Table.offsetMask)
         csystem_prefetch(address)
-        guard slot & Table.residentBit != 0 else { return true }
+        guard slot & Table.residentBit != 0 else { return .cold }
         csystem_prefetch(address + 64)
         csystem_prefetch(address + 128)
-        csystem_prefetch(address + 192)
-        return false
+        return .resident(address)
+    }
+
+    /// Brings more of an entry into the cache, shortly before it is used: the processor has few
+    /// loads under way at a time, so that a batch's values cannot all be asked for at once.
+    @inline(__always)
+    public func prefetchValue(_ entry: UnsafeRawPointer) {
+        for line in 3..<9 { csystem_prefetch(entry + line * 64) }
     }
 }
