@@ -91,10 +91,12 @@ final class EventLoop {
     }
 
     private func turn() throws(RingError) {
+        // What the kernel has not taken yet has not been sent. Asked before completions, since
+        // handling them prepares more.
+        let allWasTaken = ring.preparedEntries == 0
         setTime()
         takeCompletions()
-        // What the kernel has not taken yet has not been sent.
-        if ring.preparedEntries == 0 { settleSilentSends() }
+        if allWasTaken { settleSilentSends() }
         front.resume()
         if worker.instant >= nextCron { cron() }
         let hasMore = worker.background()
