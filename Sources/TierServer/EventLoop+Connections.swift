@@ -8,10 +8,14 @@ import RESPWire
 extension EventLoop {
     // MARK: Accepting
 
-    /// A listener of the first loop accepted a connection: it goes to the loop with fewest.
+    /// A listener of the first loop accepted a connection: it goes to the loops in turn.
     func accepted(_ slot: UInt32, _ completion: Completion) {
+        if let failure = completion.failure {
+            // Out of descriptors, most often: at once it would fail again.
+            if !completion.hasMore { server.acceptFailed(self, Int(slot), failure) }
+            return
+        }
         if !completion.hasMore { server.armListener(self, Int(slot)) }
-        guard completion.failure == nil else { return }
         let isUnix = server.listeners[Int(slot)].isUnix
         let target = server.nextLoop()
         if target == index {
