@@ -277,6 +277,18 @@ def start_is_refused():
     server.stop()
 
 
+def nothing_is_saved():
+    """appendonly and save are taken, and the log says each time that nothing comes of them."""
+    server = tierd("notsaved", "--appendonly", "yes", "--save", "900 1")
+    client = server.client()
+    lines = lambda name: open(server.log.name).read().count(f" # {name} has no effect in this version")
+    check((lines("appendonly"), lines("save")) == (1, 1), "said at start")
+    check(client.config_set("save", "60 1") and client.config_set("save", ""), "CONFIG SET")
+    check((lines("appendonly"), lines("save")) == (1, 2), "said once more")
+    check(client.config_get("appendonly") == {"appendonly": "yes"}, "given back")
+    server.stop()
+
+
 def flipped_bit():
     """A damaged record is an error and a counter, never a wrong value; the rest is served."""
     server = tierd("flipped", "--io-threads", "1")
@@ -485,7 +497,7 @@ def run(test, *arguments):
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads, reply_larger_than_a_send,
         disconnect_while_reading, disconnect_while_sending,
-        start_is_refused, flipped_bit, last_database,
+        start_is_refused, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
