@@ -15,6 +15,13 @@ let package = Package(
             dependencies: ["CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             swiftSettings: [.treatAllWarnings(as: .error)]),
         .executableTarget(
+            name: "loops",
+            dependencies: [
+                .product(name: "TierEngine", package: "tierd"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: [.treatAllWarnings(as: .error)]),
+        .executableTarget(
             name: "hitratio",
             dependencies: [
                 .product(name: "TierEngine", package: "tierd"),

@@ -44,7 +44,7 @@ public struct CommandFlags: OptionSet, Sendable {
 }
 
 /// One command: all the server knows about it, in one row. Lookup, arity errors, key extraction,
-/// staging, locking, COMMAND, command statistics and docs/commands.md derive from it.
+/// staging, locking, COMMAND, and command statistics derive from it.
 ///
 /// Each event loop has rows of its own, so that counting a call touches no shared cache line.
 public final class Command {

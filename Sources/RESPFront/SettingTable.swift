@@ -135,10 +135,10 @@ extension Setting {
     init(
         _ name: String, alias: String? = nil, _ kind: Kind, _ place: Place,
         isSensitive: Bool = false,
-        unavailable: String? = nil
+        unavailable: String? = nil, caution: String? = nil
     ) {
         self.init(
             name, alias: alias, kind, .live, place, isSensitive: isSensitive,
-            unavailable: unavailable)
+            unavailable: unavailable, caution: caution)
     }
 }

@@ -8,10 +8,14 @@ import RESPWire
 extension EventLoop {
     // MARK: Accepting
 
-    /// A listener of the first loop accepted a connection: it goes to the loop with fewest.
+    /// A listener of the first loop accepted a connection: it goes to the loops in turn.
     func accepted(_ slot: UInt32, _ completion: Completion) {
+        if let failure = completion.failure {
+            // Out of descriptors, most often: at once it would fail again.
+            if !completion.hasMore { server.acceptFailed(self, Int(slot), failure) }
+            return
+        }
         if !completion.hasMore { server.armListener(self, Int(slot)) }
-        guard completion.failure == nil else { return }
         let isUnix = server.listeners[Int(slot)].isUnix
         let target = server.nextLoop()
         if target == index {
@@ -93,11 +97,11 @@ extension EventLoop {
     /// Receives again where receiving ended; after the sessions have run, so that buffers are back.
     func rearm() {
         if starved.isEmpty { return }
-        let waiting = starved
-        starved.removeAll(keepingCapacity: true)
-        for connection in waiting where !connection.isReceiving && !connection.isClosing {
+        swap(&starved, &rearmed)
+        for connection in rearmed where !connection.isReceiving && !connection.isClosing {
             if !connection.isHeldBack { receive(connection) }
         }
+        rearmed.removeAll(keepingCapacity: true)
     }
 
     // MARK: Sending
@@ -106,12 +110,12 @@ extension EventLoop {
     /// submit and announced by nothing.
     func sendReplies() {
         guard !front.touched.isEmpty else { return }
-        let touched = front.touched
-        front.touched.removeAll(keepingCapacity: true)
+        swap(&touched, &front.touched)
         for slot in touched {
             guard let connection = connections[Int(slot)], !connection.isClosing else { continue }
             send(connection)
         }
+        touched.removeAll(keepingCapacity: true)
     }
 
     private func send(_ connection: Connection) {
@@ -146,8 +150,7 @@ extension EventLoop {
     /// The submit is over: silent sends without a completion have gone out whole.
     func settleSilentSends() {
         if silent.isEmpty { return }
-        let settled = silent
-        silent.removeAll(keepingCapacity: true)
+        swap(&silent, &settled)
         for connection in settled {
             guard let result = connection.silentResult else { continue }
             connection.silentResult = nil
@@ -162,6 +165,7 @@ extension EventLoop {
             }
             advance(connection, sent: max(0, Int(result)))
         }
+        settled.removeAll(keepingCapacity: true)
     }
 
     func sent(_ slot: UInt32, _ completion: Completion) {

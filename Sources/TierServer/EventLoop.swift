@@ -31,6 +31,11 @@ final class EventLoop {
     var silent: [Connection] = []
     /// Connections whose receive ended for lack of buffers.
     var starved: [Connection] = []
+    /// What is gone through while `front.touched`, `silent` and `starved` take in new ones: exchanged
+    /// with them, so that no turn allocates. Empty between turns.
+    var touched: [UInt32] = []
+    var settled: [Connection] = []
+    var rearmed: [Connection] = []
     var isStopping = false
     var nextCron: UInt64 = 0
     var cronCount = 0
@@ -91,10 +96,12 @@ final class EventLoop {
     }
 
     private func turn() throws(RingError) {
+        // What the kernel has not taken yet has not been sent. Asked before completions, since
+        // handling them prepares more.
+        let allWasTaken = ring.preparedEntries == 0
         setTime()
         takeCompletions()
-        // What the kernel has not taken yet has not been sent.
-        if ring.preparedEntries == 0 { settleSilentSends() }
+        if allWasTaken { settleSilentSends() }
         front.resume()
         if worker.instant >= nextCron { cron() }
         let hasMore = worker.background()

@@ -31,6 +31,9 @@ public final class Server: @unchecked Sendable {
     private let rejected = Atomic<Int>(0)
     private let received = Atomic<Int>(0)
     private var roundRobin = 0
+    /// Listeners whose accepting ended with an error. Touched by the first loop only.
+    private var endedListeners: [Int] = []
+    private var acceptWarningAt: Int64?
     private var threads: [pthread_t] = []
     private var isShuttingDown = false
 
@@ -99,6 +102,7 @@ public final class Server: @unchecked Sendable {
 
     /// CONFIG SET changed a setting; the world stands still.
     private func settingChanged(_ name: String) {
+        if let warning = configuration.warning(name) { log.write(.warning, warning) }
         switch name {
         case "loglevel": log.level = configuration.loglevel
         case "maxclients": Server.raiseDescriptorLimit(configuration.maxclients)
@@ -141,6 +145,17 @@ public final class Server: @unchecked Sendable {
 
     func armListener(_ loop: EventLoop, _ i: Int) {
         loop.ring.accept(listeners[i].descriptor, EventLoop.token(.accept, UInt32(i)))
+    }
+
+    /// A listener ended with an error: the first loop's cron arms it again. Said once a minute at most.
+    func acceptFailed(_ loop: EventLoop, _ i: Int, _ failure: Int32) {
+        endedListeners.append(i)
+        if let last = acceptWarningAt, loop.worker.now - last < 60_000 { return }
+        acceptWarningAt = loop.worker.now
+        log.write(.warning, """
+            accepting connections failed: \(SystemError.text(of: failure)); tried again \
+            \(max(1, configuration.hz)) times a second. Too many open files: raise ulimit -n
+            """)
     }
 
     /// Loop that adopts the next connection. Called by the first loop only.
@@ -236,6 +251,8 @@ public final class Server: @unchecked Sendable {
     /// The first loop's periodic work for the whole process.
     func cron(_ loop: EventLoop) {
         memory.adjust(clientBytes: clientBytes)
+        for i in endedListeners { armListener(loop, i) }
+        endedListeners.removeAll()
         if loop.cronCount % (5 * max(1, configuration.hz)) == 0 { loop.writeTierHeader() }
         let error = loop.worker.lastWriteError
         if error != lastReportedError {
@@ -263,6 +280,7 @@ public final class Server: @unchecked Sendable {
                 \(options.segmentSize >> 10) KiB at most
                 """)
         }
+        for warning in configuration.warnings { log.write(.warning, warning) }
         log.write(.notice, "Ready to accept connections")
     }
 

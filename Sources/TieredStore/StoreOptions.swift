@@ -37,7 +37,7 @@ public struct StoreOptions: Sendable {
 
     public init() {}
 
-    /// The small sizes under which every limit is met within seconds (DESIGN.md, section 10).
+    /// The small sizes under which every limit is met within seconds: for tests.
     public static var tiny: StoreOptions {
         var options = StoreOptions()
         options.stripes = 16

@@ -138,6 +138,39 @@ def too_many_clients():
     server.stop()
 
 
+def out_of_descriptors():
+    """Without a descriptor for a new client the server waits, says so once, and serves the others.
+
+    Method: CPU time is taken around a PING that CLIENT PAUSE holds up for a second.
+    """
+    server = Server("descriptors", [
+        "prlimit", "--nofile=30:30", TIERD, "--tier-max-bytes", "1gb", "--io-threads", "1"])
+    pid = server.process.pid
+    client = server.client()
+    client.ping()
+    sockets = [server.raw() for _ in range(40)]
+    for s in sockets:
+        s.sendall(b"PING\r\n")
+    for s in sockets[:3]:
+        check(s.recv(100) == b"+PONG\r\n", "served")
+    client.execute_command("CLIENT", "PAUSE", "200")
+    client.ping()
+
+    def cpu_ticks():
+        return sum(int(word) for word in open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[11:13])
+
+    before = cpu_ticks()
+    client.execute_command("CLIENT", "PAUSE", "1000")
+    check(client.ping(), "others are served")
+    used = (cpu_ticks() - before) / os.sysconf("SC_CLK_TCK")
+    check(used < 0.3, f"{used} seconds of CPU time in one second of waiting")
+    for s in sockets:
+        s.close()
+    check(server.client().ping(), "served again")
+    check(open(server.log.name).read().count("accepting connections failed") == 1, "said once")
+    check(server.stop() == 0, "exit status")
+
+
 def client_that_never_reads():
     """Its replies wait in bounded memory; others are served; nothing is lost when it does read."""
     server = tierd("neverreads", "--io-threads", "1", "--maxmemory", "256mb")
@@ -242,6 +275,18 @@ def start_is_refused():
     refused(["--tier-path", "/proc/tier.log"], "/proc/tier.log", "readonly")
     server = tierd("locked", "--io-threads", "1")
     refused(["--tier-path", server.directory + "/tier.log"], "another server", "second")
+    server.stop()
+
+
+def nothing_is_saved():
+    """appendonly and save are taken, and the log says each time that nothing comes of them."""
+    server = tierd("notsaved", "--appendonly", "yes", "--save", "900 1")
+    client = server.client()
+    lines = lambda name: open(server.log.name).read().count(f" # {name} has no effect in this version")
+    check((lines("appendonly"), lines("save")) == (1, 1), "said at start")
+    check(client.config_set("save", "60 1") and client.config_set("save", ""), "CONFIG SET")
+    check((lines("appendonly"), lines("save")) == (1, 2), "said once more")
+    check(client.config_get("appendonly") == {"appendonly": "yes"}, "given back")
     server.stop()
 
 
@@ -490,10 +535,11 @@ def run(test, *arguments):
 
 
 if __name__ == "__main__":
-    tests = [malformed_requests, too_many_clients, client_that_never_reads, reply_larger_than_a_send,
-        disconnect_while_reading, disconnect_while_sending, start_is_refused, flipped_bit, last_database,
-        more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
-        redis_cli_and_tierctl, many_loops, stop_while_stopping_the_world]
+    tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
+        reply_larger_than_a_send, disconnect_while_reading, disconnect_while_sending, start_is_refused,
+        nothing_is_saved, flipped_bit, last_database, more_segments_than_a_log_has, memory_is_bounded,
+        compaction_ends, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
+        stop_while_stopping_the_world]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
         if not wanted or test.__name__ in wanted:

@@ -20,6 +20,29 @@ struct ConfigurationTests {
         return path
     }
 
+    @Test func settingsThatPromiseMoreThanIsDoneAreSaid() throws {
+        func warnings(_ arguments: String...) throws -> [String] {
+            try Configuration.load(arguments: arguments).warnings
+        }
+        let appendOnly = "appendonly has no effect in this version: nothing is saved across restarts"
+        #expect(try warnings() == [])
+        #expect(try warnings("--save", "", "--appendonly", "no", "--hz", "20") == [])
+        #expect(try warnings("--appendonly", "YES") == [appendOnly])
+        #expect(try warnings("--save", "900", "1", "--appendonly", "no").count == 1)
+
+        let server = try AdminServer()
+        var said: [String] = []
+        let configuration = server.state.configuration
+        configuration.onChange = { said += configuration.warning($0).map { [$0] } ?? [] }
+        let client = server.connect()
+        #expect(client.raw("CONFIG", "SET", "appendonly", "yes", "hz", "20") == "+OK\r\n")
+        #expect(client.raw("CONFIG", "SET", "appendonly", "yes") == "+OK\r\n")
+        #expect(said == [appendOnly])
+        #expect(client.raw("CONFIG", "SET", "appendonly", "no", "save", "") == "+OK\r\n")
+        #expect(said == [appendOnly])
+        configuration.onChange = { _ in }
+    }
+
     private func refusal(_ arguments: [String]) -> String {
         do {
             _ = try Configuration.load(arguments: arguments)

@@ -51,14 +51,6 @@ static inline uint64_t csystem_realtime_us(void) {
     return (uint64_t)t.tv_sec * 1000000ull + (uint64_t)t.tv_nsec / 1000ull;
 }
 
-/// Pins the calling thread to one core; 0 or errno.
-static inline int csystem_pin_to_core(int core) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(core, &set);
-    return sched_setaffinity(0, sizeof(set), &set) == 0 ? 0 : errno;
-}
-
 /// Number of cores this process may run on.
 static inline int csystem_available_cores(void) {
     cpu_set_t set;

@@ -39,7 +39,6 @@ final class BufferPool {
 
     func leaseRead() -> UnsafeMutableRawPointer? { reads.popLast() }
     func returnRead(_ buffer: UnsafeMutableRawPointer) { reads.append(buffer) }
-    var freeReads: Int { reads.count }
 
     func leaseWrite() -> UnsafeMutableRawPointer? { writes.popLast() }
     func returnWrite(_ buffer: UnsafeMutableRawPointer) { writes.append(buffer) }
