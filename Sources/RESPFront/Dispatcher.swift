@@ -167,11 +167,12 @@ struct Dispatcher: ~Copyable {
             guard key > 0, key < arguments.count else { continue }
             request.pointee.key = key
             request.pointee.hash = worker.hash(arguments[key])
-            if parsed > 1 {
-                worker.prefetchBucket(request.pointee.hash, database: session.database)
-            }
+            if parsed > 1 { worker.prefetchStripe(request.pointee.hash) }
         }
         guard parsed > 1 else { return }
+        for i in 0..<parsed where requests[i].key > 0 {
+            worker.prefetchBucket(requests[i].hash, database: session.database)
+        }
         for i in 0..<parsed where requests[i].key > 0 {
             switch worker.prefetchEntry(requests[i].hash, database: session.database) {
             case .unknown: break

@@ -21,7 +21,7 @@ public final class Store: @unchecked Sendable {
     let extents: Extents
     let classes: SizeClasses
     let threaded: Bool
-    let stripes: UnsafeMutablePointer<Stripe>
+    let stripes: StripeArray
     let stripeShift: UInt64
     /// Logical database number → the set of tables it is kept in; SWAPDB exchanges two.
     /// Changed only while the world is stopped.
@@ -55,10 +55,7 @@ public final class Store: @unchecked Sendable {
         extents = Extents(space, from: options.addressSpace, ledger: ledger)
         classes = SizeClasses(pageSize: options.pageSize)
         log = SegmentLog(options: options)
-        stripes = .allocate(capacity: options.stripes)
-        for i in 0..<options.stripes {
-            (stripes + i).initialize(to: Stripe(databases: options.databases))
-        }
+        stripes = StripeArray(count: options.stripes, databases: options.databases)
         stripeShift = UInt64(64 - options.stripes.trailingZeroBitCount)
         databaseMap = .allocate(capacity: options.databases)
         for i in 0..<options.databases { (databaseMap + i).initialize(to: i) }
@@ -69,13 +66,12 @@ public final class Store: @unchecked Sendable {
     public func tearDown() {
         for worker in workers { worker.tearDown() }
         for i in 0..<options.stripes {
-            for database in 0..<options.databases { stripes[i].tables[database].destroy(extents) }
+            for database in 0..<options.databases { stripes.tables(i)[database].destroy(extents) }
         }
         workers = []
     }
 
     deinit {
-        for i in 0..<options.stripes { stripes[i].tables.deallocate() }
         stripes.deallocate()
         databaseMap.deallocate()
     }
@@ -84,11 +80,11 @@ public final class Store: @unchecked Sendable {
 
     @inline(__always)
     func table(_ stripe: Int, _ database: Int) -> UnsafeMutablePointer<Table> {
-        stripes[stripe].tables + databaseMap[database]
+        stripes.tables(stripe) + databaseMap[database]
     }
 
-    @inline(__always) func lock(_ stripe: Int) { if threaded { stripes[stripe].lock.lock() } }
-    @inline(__always) func unlock(_ stripe: Int) { if threaded { stripes[stripe].lock.unlock() } }
+    @inline(__always) func lock(_ stripe: Int) { if threaded { stripes[stripe].pointee.lock.lock() } }
+    @inline(__always) func unlock(_ stripe: Int) { if threaded { stripes[stripe].pointee.lock.unlock() } }
 
     /// The epoch after `admissions` more values have entered RAM: one passes with each 1/32 of the
     /// values in RAM.

@@ -243,11 +243,15 @@ public final class StoreWorker {
 
     // MARK: Batches
 
+    /// Brings the lock and the table of a key into the cache.
+    @inline(__always)
+    public func prefetchStripe(_ hash: UInt64) { store.stripes.prefetch(store.stripe(of: hash)) }
+
     /// Brings the home bucket of a key into the cache.
     @inline(__always)
     public func prefetchBucket(_ hash: UInt64, database: Int) {
         let stripe = store.stripe(of: hash)
-        guard !threaded || store.stripes[stripe].lock.tryLock() else { return }
+        guard !threaded || store.stripes[stripe].pointee.lock.tryLock() else { return }
         store.table(stripe, database).pointee.prefetch(hash) { csystem_prefetch($0) }
         store.unlock(stripe)
     }
@@ -259,7 +263,7 @@ public final class StoreWorker {
     @inline(__always)
     public func prefetchEntry(_ hash: UInt64, database: Int) -> Prospect {
         let stripe = store.stripe(of: hash)
-        guard !threaded || store.stripes[stripe].lock.tryLock() else { return .unknown }
+        guard !threaded || store.stripes[stripe].pointee.lock.tryLock() else { return .unknown }
         let slot = store.table(stripe, database).pointee.candidate(hash)
         store.unlock(stripe)
         guard slot != 0 else { return .unknown }

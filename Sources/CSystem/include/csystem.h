@@ -18,6 +18,8 @@
 
 static inline void csystem_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
 
+static inline void csystem_prefetch_write(const void *address) { __builtin_prefetch(address, 1, 3); }
+
 static inline void csystem_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();

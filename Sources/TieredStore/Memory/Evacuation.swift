@@ -31,7 +31,7 @@ extension StoreWorker {
         let hash = store.hash(key)
         let wanted = offset(entry)
         for database in 0..<store.options.databases {
-            let table = store.stripes[stripe].tables + database
+            let table = store.stripes.tables(stripe) + database
             guard let slot = table.pointee.find(hash, key, base: base),
                 slot.pointee & Table.offsetMask == wanted
             else { continue }

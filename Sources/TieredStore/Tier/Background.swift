@@ -110,7 +110,7 @@ extension StoreWorker {
         let stripe = store.stripe(of: best.hash)
         store.lock(stripe)
         defer { store.unlock(stripe) }
-        let table = store.stripes[stripe].tables + best.tables
+        let table = store.stripes.tables(stripe) + best.tables
         return best.key.withView { key in
             guard let slot = table.pointee.find(best.hash, key, base: base) else { return false }
             remove(slot, table)

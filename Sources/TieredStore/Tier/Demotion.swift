@@ -184,7 +184,7 @@ extension StoreWorker {
         let stripe = store.stripe(of: record.hash)
         store.lock(stripe)
         defer { store.unlock(stripe) }
-        let table = store.stripes[stripe].tables + record.database
+        let table = store.stripes.tables(stripe) + record.database
         guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return }
         let entry = self.entry(slot)
         guard entry.address == address, entry.has(Entry.writing) else { return }

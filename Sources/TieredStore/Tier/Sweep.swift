@@ -43,7 +43,7 @@ extension StoreWorker {
         guard hand.stripe < store.options.stripes else { return true }
         var left = buckets
         while left > 0 {
-            let table = store.stripes[hand.stripe].tables + hand.database
+            let table = store.stripes.tables(hand.stripe) + hand.database
             let stripe = hand.stripe
             store.lock(stripe)
             guard table.pointee.count > 0 else {
