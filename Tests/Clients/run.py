@@ -66,6 +66,13 @@ def check(condition, what):
         raise AssertionError(what)
 
 
+def wait_until(condition, what):
+    """Asks until the answer is yes; after a minute it never will be."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        check(time.monotonic() < deadline, f"never: {what}")
+
+
 def read_all(s):
     data = b""
     try:
@@ -231,7 +238,8 @@ def output_limits():
         slow.recv(100)
         began = time.monotonic()
         slow.sendall(b"GET large\r\n")
-        while any(c["name"] == "slow" for c in client.client_list()):
+
+        def slow_is_gone():
             # Reads all there is: over the limit now and then, but never for long.
             s.sendall(b"GET large\r\n")
             left = len(b"$12582912\r\n\r\n") + (12 << 20)
@@ -239,6 +247,9 @@ def output_limits():
                 chunk = s.recv(1 << 20)
                 check(chunk, "a client that reads was closed")
                 left -= len(chunk)
+            return all(c["name"] != "slow" for c in client.client_list())
+
+        wait_until(slow_is_gone, "the slow client is closed")
         check(time.monotonic() - began >= 2, "the soft limit's time")
         check(len(read_all(slow)) < 12 << 20, "closed")
         s.sendall(b"PING\r\n")
@@ -257,12 +268,10 @@ def pause():
     for i, s in enumerate(waiting + [gone]):
         s.sendall(b"GET x\r\nSET k%d v\r\nGET k%d\r\n" % (i, i))
         check(s.recv(5) == b"$-1\r\n", "reads go on")
-    while sum(int(c["qbuf"]) > 0 for c in admin.client_list()) < 9:
-        pass
+    wait_until(lambda: sum(int(c["qbuf"]) > 0 for c in admin.client_list()) == 9, "all writes have come in")
     check(not select.select(waiting, [], [], 0)[0] and admin.dbsize() == 0, "writes wait")
     gone.close()
-    while len(admin.client_list()) > 9:
-        pass
+    wait_until(lambda: len(admin.client_list()) == 9, "one has left")
     check(admin.execute_command("CLIENT", "UNPAUSE"), "UNPAUSE")
     for s in waiting:
         got = b""
@@ -287,8 +296,8 @@ def maxmemory_lowered():
         client.set(f"k{i}", random.Random(i).randbytes(1 << 20))
     check(client.info("memory")["used_memory_rss"] > 150 << 20, "in RAM")
     client.config_set("maxmemory", "64mb")
-    while client.info("memory")["used_memory_rss"] > 1.05 * (64 << 20) + (8 << 20):
-        pass
+    most = 1.05 * (64 << 20) + (8 << 20)
+    wait_until(lambda: client.info("memory")["used_memory_rss"] <= most, "RSS follows maxmemory")
     for i in range(150):
         check(client.get(f"k{i}") == random.Random(i).randbytes(1 << 20), f"k{i}")
     check(server.stop() == 0, "exit status")
