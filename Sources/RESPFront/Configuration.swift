@@ -12,7 +12,7 @@ public final class Configuration: @unchecked Sendable {
     public var slowlogMaxLength = 128
     /// Milliseconds; 0 turns the latency monitor off.
     public var latencyMonitorThreshold: Int64 = 0
-    /// INFO latencystats is filled, with these percentiles.
+    /// Kept and given back: calls have no histograms yet, and INFO latencystats is empty.
     public var latencyTracking = true
     public var latencyPercentiles = [50, 99, 99.9]
     public var requestLimits = RequestLimits()

@@ -123,8 +123,7 @@ extension EventLoop {
         if session.isKilled { return close(connection) }
         let limit = server.configuration.outputLimits.normal.hardBytes
         if limit > 0, connection.waitingBytes > Int(limit) {
-            server.log.write(.warning, "client \(session.id) closed: client-output-buffer-limit")
-            return close(connection)
+            return closeSlowReader(connection)
         }
         if connection.isHeldBack, front.wantsInput(session) {
             connection.isHeldBack = false
@@ -180,6 +179,7 @@ extension EventLoop {
     private func advance(_ connection: Connection, sent: Int) {
         connection.sending.consume(sent)
         connection.session.unsentBytes = connection.sending.count
+        if connection.overLimitSince != nil, isWithinSoftLimit(connection) { connection.overLimitSince = nil }
         if !connection.sending.isEmpty {
             connection.isSending = true
             ring.send(
@@ -196,6 +196,13 @@ extension EventLoop {
     }
 
     // MARK: Closing
+
+    /// More replies wait for the client than client-output-buffer-limit allows.
+    func closeSlowReader(_ connection: Connection) {
+        server.log.write(
+            .warning, "client \(connection.session.id) closed: client-output-buffer-limit")
+        close(connection)
+    }
 
     func close(_ connection: Connection) {
         guard !connection.isClosing else { return }

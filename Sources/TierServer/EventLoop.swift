@@ -217,16 +217,20 @@ final class EventLoop {
     /// client-output-buffer-limit, soft part: over the limit for too long.
     private func closeSlowReaders() {
         let limit = server.configuration.outputLimits.normal
-        guard limit.softBytes > 0 else { return }
         for case let connection? in connections where !connection.isClosing {
-            if connection.waitingBytes <= Int(limit.softBytes) {
+            if isWithinSoftLimit(connection) {
                 connection.overLimitSince = nil
             } else if let since = connection.overLimitSince {
-                if worker.now - since >= limit.softSeconds * 1000 { close(connection) }
+                if worker.now - since >= limit.softSeconds * 1000 { closeSlowReader(connection) }
             } else {
                 connection.overLimitSince = worker.now
             }
         }
+    }
+
+    func isWithinSoftLimit(_ connection: Connection) -> Bool {
+        let bytes = server.configuration.outputLimits.normal.softBytes
+        return bytes == 0 || connection.waitingBytes <= Int(bytes)
     }
 
     private func closeIdleConnections() {

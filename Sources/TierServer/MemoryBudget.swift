@@ -38,15 +38,17 @@ final class MemoryBudget: @unchecked Sendable {
         }
     }
 
+    /// Takes what the process has now for what it has without keys.
     func baseline() {
         baselineBytes.store(residentSetSize(), ordering: .relaxed)
         adjust(clientBytes: 0)
     }
 
     /// Sets what the store may take. Called by one loop, several times a second.
-    func adjust(clientBytes: Int) {
+    func adjust(clientBytes: Int) { adjust(clientBytes: clientBytes, resident: residentSetSize()) }
+
+    func adjust(clientBytes: Int, resident: Int) {
         let limit = MemoryBudget.processLimit(configuration)
-        let resident = residentSetSize()
         if resident > limit {
             correction = min(limit / 4, correction + (resident - limit))
         } else if correction > 0, resident < limit / 100 * 97 {

@@ -3,7 +3,8 @@
 Method: starts tierd (1, 2 and 8 loops; plain, cold and tiny) and redis-server 7.0 on Unix sockets
 in a temporary directory, and asks both the same. Every wait is for a reply or a counter.
 """
-import array, fcntl, os, random, shutil, signal, socket, subprocess, sys, tempfile, time, termios, threading, traceback
+import array, fcntl, os, random, select, shutil, signal, socket, subprocess, sys, tempfile, termios, threading
+import time, traceback
 import redis
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -64,6 +65,13 @@ def tierd(name, *options):
 def check(condition, what):
     if not condition:
         raise AssertionError(what)
+
+
+def wait_until(condition, what):
+    """Asks until the answer is yes; after a minute it never will be."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        check(time.monotonic() < deadline, f"never: {what}")
 
 
 def read_all(s):
@@ -209,6 +217,90 @@ def reply_larger_than_a_send():
         s.sendall(b"PING\r\n")
         check(s.recv(100) == b"+PONG\r\n", "the next reply")
     check(server.client().ping(), "served")
+    check(server.stop() == 0, "exit status")
+
+
+def output_limits():
+    """client-output-buffer-limit: over the hard limit closed at once, over the soft one after its time."""
+    server = tierd("outputlimits", "--io-threads", "1")
+    client = server.client()
+    client.set("small", b"x" * (2 << 20))
+    client.set("large", b"x" * (12 << 20))
+    closed = lambda: open(server.log.name).read().count("closed: client-output-buffer-limit")
+    check(client.config_set("client-output-buffer-limit", "normal 8mb 0 0"), "hard")
+    check(client.get("small") == b"x" * (2 << 20), "within the hard limit")
+    with server.raw() as s:
+        s.sendall(b"GET large\r\n")
+        check(len(read_all(s)) < 12 << 20, "closed before its reply was whole")
+    check(closed() == 1, "hard: one line")
+    check(client.config_set("client-output-buffer-limit", "normal 0 1mb 2"), "soft")
+    with server.raw() as s, server.raw() as slow:
+        slow.sendall(b"CLIENT SETNAME slow\r\n")
+        slow.recv(100)
+        began = time.monotonic()
+        slow.sendall(b"GET large\r\n")
+
+        def slow_is_gone():
+            # Reads all there is: over the limit now and then, but never for long.
+            s.sendall(b"GET large\r\n")
+            left = len(b"$12582912\r\n\r\n") + (12 << 20)
+            while left:
+                chunk = s.recv(1 << 20)
+                check(chunk, "a client that reads was closed")
+                left -= len(chunk)
+            return all(c["name"] != "slow" for c in client.client_list())
+
+        wait_until(slow_is_gone, "the slow client is closed")
+        check(time.monotonic() - began >= 2, "the soft limit's time")
+        check(len(read_all(slow)) < 12 << 20, "closed")
+        s.sendall(b"PING\r\n")
+        check(s.recv(100) == b"+PONG\r\n", "a client that reads stays")
+    check(closed() == 2, "soft: one line")
+    server.stop()
+
+
+def pause():
+    """CLIENT PAUSE holds up clients of all loops until UNPAUSE or its time; WRITE only writers."""
+    server = tierd("pause", "--io-threads", "4")
+    admin = server.client()
+    check(admin.execute_command("CLIENT", "PAUSE", "100000", "WRITE"), "PAUSE")
+    waiting = [server.raw() for _ in range(8)]
+    gone = server.raw()
+    for i, s in enumerate(waiting + [gone]):
+        s.sendall(b"GET x\r\nSET k%d v\r\nGET k%d\r\n" % (i, i))
+        check(s.recv(5) == b"$-1\r\n", "reads go on")
+    wait_until(lambda: sum(int(c["qbuf"]) > 0 for c in admin.client_list()) == 9, "all writes have come in")
+    check(not select.select(waiting, [], [], 0)[0] and admin.dbsize() == 0, "writes wait")
+    gone.close()
+    wait_until(lambda: len(admin.client_list()) == 9, "one has left")
+    check(admin.execute_command("CLIENT", "UNPAUSE"), "UNPAUSE")
+    for s in waiting:
+        got = b""
+        while len(got) < 12:
+            got += s.recv(100)
+        check(got == b"+OK\r\n$1\r\nv\r\n", got)
+    check(admin.dbsize() == 8, "who has left does not write")
+    began = time.monotonic()
+    check(admin.execute_command("CLIENT", "PAUSE", "300"), "PAUSE")
+    for s in waiting:
+        s.sendall(b"GET k0\r\n")
+    for s in waiting:
+        check(s.recv(100) == b"$1\r\nv\r\n" and time.monotonic() - began >= 0.3, "the pause has ended")
+    check(server.stop() == 0, "exit status")
+
+
+def maxmemory_lowered():
+    """CONFIG SET maxmemory below what is in use: the resident set follows, and nothing is lost."""
+    server = tierd("lowered", "--io-threads", "2", "--maxmemory", "256mb")
+    client = server.client()
+    for i in range(150):
+        client.set(f"k{i}", random.Random(i).randbytes(1 << 20))
+    check(client.info("memory")["used_memory_rss"] > 150 << 20, "in RAM")
+    client.config_set("maxmemory", "64mb")
+    most = 1.05 * (64 << 20) + (8 << 20)
+    wait_until(lambda: client.info("memory")["used_memory_rss"] <= most, "RSS follows maxmemory")
+    for i in range(150):
+        check(client.get(f"k{i}") == random.Random(i).randbytes(1 << 20), f"k{i}")
     check(server.stop() == 0, "exit status")
 
 
@@ -358,6 +450,8 @@ def compaction_ends():
         written = now
     check(client.strlen("k1") == 300_000 and len(client.get("k200")) == 300_000, "values")
     server.stop()
+
+
 def last_database():
     """With as many databases as there may be, values of the last one go to the SSD and come back."""
     server = tierd("lastdatabase", "--io-threads", "1", "--databases", "16384")
@@ -536,9 +630,10 @@ def run(test, *arguments):
 
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
-        reply_larger_than_a_send, disconnect_while_reading, disconnect_while_sending, start_is_refused,
-        nothing_is_saved, flipped_bit, last_database, more_segments_than_a_log_has, memory_is_bounded,
-        compaction_ends, full_disk, redis_py_tour, redis_cli_and_tierctl, many_loops,
+        reply_larger_than_a_send, output_limits, pause, maxmemory_lowered, disconnect_while_reading,
+        disconnect_while_sending, start_is_refused, nothing_is_saved, flipped_bit, last_database,
+        more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
+        redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:

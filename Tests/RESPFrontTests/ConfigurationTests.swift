@@ -138,7 +138,7 @@ struct ConfigurationTests {
             ("maxmemory 99999999999gb", "argument must be a memory value"),
             ("cluster-enabled yes", "cluster mode is not available"),
             ("replicaof 127.0.0.1 1", "replication is not available"),
-            ("tier-segment-bytes 3mb", "argument must be a power of two between 64kb and 64mb"),
+            ("tier-segment-bytes 3mb", "argument must be 0 or a power of two between 64kb and 64mb"),
         ]
         for (line, reason) in reasons {
             let bad = try file("# x\n" + line + "\n")

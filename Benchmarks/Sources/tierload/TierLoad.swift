@@ -30,7 +30,8 @@ struct TierLoad: ParsableCommand {
         }
         let plan = Plan(
             port: port, clients: clients, pipeline: pipeline, size: size, setShare: sets,
-            requests: requests, seconds: seconds, verify: !noVerify, memcached: memcached, seed: seed, rate: rate)
+            requests: requests, seconds: seconds, verify: !noVerify,
+            memcached: memcached, seed: seed, rate: rate)
         let before = cpu()
         let outcome = Load(plan, distribution).run()
         let spent = cpu() - before

@@ -30,19 +30,20 @@ extension StoreWorker {
         }
         keepTime()
         let round = hand.rounds
-        var blocked = false
+        var blocked = false, hasYielded = false
         _ = sweep(&hand, buckets: buckets, wanted: Table.residentBit) { slot, table, database in
             switch self.consider(slot, table, database) {
             case .kept: return true
             case .leaving(let bytes):
                 missing -= bytes
-                self.lastYield = self.hand.rounds
+                hasYielded = true
                 return missing > 0
             case .blocked:
                 blocked = true
                 return false
             }
         }
+        if hasYielded { lastYield = hand.rounds }
         if blocked { flushIfIdle() }
         hotness.adjust()
         if hand.rounds > round, hand.rounds > lastYield + 1 { hotness.relent() }
