@@ -247,13 +247,11 @@ public final class StoreWorker {
     @inline(__always)
     public func prefetchStripe(_ hash: UInt64) { store.stripes.prefetch(store.stripe(of: hash)) }
 
-    /// Brings the home bucket of a key into the cache.
+    /// Brings the home bucket of a key into the cache. Takes no lock: another loop may be replacing
+    /// the table, but the address is only prefetched, which cannot fault.
     @inline(__always)
     public func prefetchBucket(_ hash: UInt64, database: Int) {
-        let stripe = store.stripe(of: hash)
-        guard !threaded || store.stripes[stripe].pointee.lock.tryLock() else { return }
-        store.table(stripe, database).pointee.prefetch(hash) { csystem_prefetch($0) }
-        store.unlock(stripe)
+        store.table(store.stripe(of: hash), database).pointee.prefetch(hash) { csystem_prefetch($0) }
     }
 
     /// What the index says of a key before it is looked up: a hint, which may be wrong.
