@@ -42,4 +42,10 @@ public struct Address: Equatable, Hashable, Sendable {
         }
         return exponent == 0 ? mantissa : exponent << 7 | (mantissa - 128)
     }
+
+    /// A multiplicative hash in place of the standard library's keyed one, which took 4 % of a cold
+    /// read: addresses are the server's own, no client can choose them.
+    public func _rawHashValue(seed: Int) -> Int {
+        Int(truncatingIfNeeded: (raw ^ UInt64(truncatingIfNeeded: seed)) &* 0x9e37_79b9_7f4a_7c15 >> 17)
+    }
 }

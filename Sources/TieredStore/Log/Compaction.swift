@@ -26,7 +26,7 @@ extension StoreWorker {
     /// Free segments below which compaction runs: what all streams may want at once, and a little.
     private var wantedFree: Int {
         let log = store.log
-        let wanted = log.reserve + store.options.workers + max(1, log.segmentCount / 64)
+        let wanted = log.reserve + store.options.workers + max(2, log.segmentCount / 64)
         return min(max(1, log.segmentCount / 4), wanted)
     }
 
