@@ -47,6 +47,10 @@ public struct Record {
         guard length >= Record.headerSize, length <= available,
             Record.headerSize + keyCount <= length
         else { return false }
+        let payloadCount = length - Record.headerSize - keyCount
+        guard flags & Record.compressed == 0
+            ? valueCount == payloadCount : valueCount <= Record.compressionLimit
+        else { return false }
         return csystem_crc32c(0, at + 4, length - 4) == checksum
     }
 
