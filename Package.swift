@@ -55,7 +55,7 @@ let package = Package(
         tests("PrimitivesTests", ["Primitives"]),
         tests("IOUringTests", ["IOUring", "Primitives", "CSystem"]),
         tests("RESPWireTests", ["RESPWire", "Primitives"]),
-        tests("TieredStoreTests", ["TieredStore", "Primitives"]),
+        tests("TieredStoreTests", ["TieredStore", "Primitives", "CSystem"]),
         tests("RESPFrontTests", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),
         tests("TierServerTests", ["TierServer", "RESPFront", "RESPWire", "TieredStore", "Primitives", "CSystem"]),
         tests("SimulatorTests", ["Simulator"]),
