@@ -57,6 +57,10 @@ import Testing
     @Test func valuesAreCompressedOnlyWhenThatSavesAnEighth() {
         #expect(EncodedRecord(value: EncodedRecord.noise(4096, seed: 1)).flags == 0)
         #expect(EncodedRecord(value: [UInt8](repeating: 1, count: 63)).flags == 0)
+        let tenth = EncodedRecord.noise(3686, seed: 1) + [UInt8](repeating: 0, count: 410)
+        #expect(EncodedRecord(value: tenth).flags == 0)
+        let fifth = EncodedRecord.noise(3277, seed: 1) + [UInt8](repeating: 0, count: 819)
+        #expect(EncodedRecord(value: fifth).flags == Record.compressed)
         let even = EncodedRecord(value: [UInt8](repeating: 1, count: 4096))
         #expect(even.flags == Record.compressed)
         #expect(even.byteCount <= Record.headerSize + 3 + 4096 - 4096 / 8)
