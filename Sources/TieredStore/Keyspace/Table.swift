@@ -59,7 +59,8 @@ struct Table {
     func find(_ hash: UInt64, _ key: ByteView, base: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Slot>? {
         guard let slots else { return nil }
         let tag = Table.tag(hash) << Table.tagShift
-        var index = home(Table.tag(hash))
+        let home = home(Table.tag(hash))
+        var index = home
         while true {
             let bucket = slots + index &* 8
             for i in 0..<8 {
@@ -71,6 +72,8 @@ struct Table {
             }
             if bucket[0] & Table.overflowBit == 0 { return nil }
             index = index + 1 == Int(buckets) ? 0 : index + 1
+            // Every bucket may be marked as overflowed.
+            if index == home { return nil }
         }
     }
 
@@ -125,14 +128,18 @@ struct Table {
     @inline(__always) var needsGrowth: Bool { count &* 10 >= buckets &* 67 }
 
     /// Overflow marks outlive the keys that made them; past this a rebuild pays.
-    private var isWornOut: Bool { overflows > buckets / 2 && count < buckets * 5 }
+    private var isWornOut: Bool { overflows > buckets / 2 }
 
     /// Makes room for one more key. False when there is no RAM for a larger table.
     mutating func reserveOne(_ extents: Extents, reserve: Int) -> Bool {
         if needsGrowth {
             return rebuild(Table.step(up: buckets), extents, reserve: reserve) || count < buckets * 8 - 1
         }
-        if isWornOut && buckets > 4 { _ = rebuild(buckets, extents, reserve: reserve) }
+        if isWornOut {
+            // One as full as it may be would soon be worn out again.
+            let size = count < buckets * 5 ? buckets : Table.step(up: buckets)
+            _ = rebuild(size, extents, reserve: reserve)
+        }
         return true
     }
 
