@@ -28,19 +28,20 @@ extension StoreWorker {
             exhausted = false
             return
         }
-        var blocked = false
+        var blocked = false, yielded = false
         _ = sweep(&hand, buckets: buckets, wanted: Table.residentBit) { slot, table, database in
             switch self.consider(slot, table, database) {
             case .kept: return true
             case .leaving(let bytes):
                 missing -= bytes
-                self.lastYield = self.hand.rounds
+                yielded = true
                 return missing > 0
             case .blocked:
                 blocked = true
                 return false
             }
         }
+        if yielded { lastYield = hand.rounds }
         if blocked { flushIfIdle() }
         // Five visits age any value to the point of leaving.
         exhausted = hand.rounds > lastYield + 5
