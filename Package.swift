@@ -30,7 +30,9 @@ let package = Package(
         .executable(name: "tierd", targets: ["tierd"]),
         .executable(name: "tierctl", targets: ["tierctl"]),
         .executable(name: "tiersim", targets: ["tiersim"]),
-        .library(name: "TierEngine", targets: ["Primitives", "RESPWire", "TieredStore", "RESPFront", "Simulator"]),
+        .library(
+            name: "TierEngine",
+            targets: ["Primitives", "RESPWire", "TieredStore", "RESPFront", "Simulator"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -55,9 +57,11 @@ let package = Package(
         tests("PrimitivesTests", ["Primitives"]),
         tests("IOUringTests", ["IOUring", "Primitives", "CSystem"]),
         tests("RESPWireTests", ["RESPWire", "Primitives"]),
-        tests("TieredStoreTests", ["TieredStore", "Primitives", "CSystem"]),
+        tests("TieredStoreTests", ["TieredStore", "Primitives"]),
         tests("RESPFrontTests", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),
-        tests("TierServerTests", ["TierServer", "RESPFront", "RESPWire", "TieredStore", "Primitives", "CSystem"]),
+        tests(
+            "TierServerTests",
+            ["TierServer", "RESPFront", "RESPWire", "TieredStore", "Primitives", "CSystem"]),
         tests("SimulatorTests", ["Simulator"]),
     ]
 )

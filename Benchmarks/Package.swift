@@ -6,12 +6,27 @@ let package = Package(
     name: "tierd-benchmarks",
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(name: "tierd", path: ".."),
     ],
     targets: [
         .target(name: "CEpoll"),
         .executableTarget(
             name: "tierload",
             dependencies: ["CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: [.treatAllWarnings(as: .error)]),
+        .executableTarget(
+            name: "loops",
+            dependencies: [
+                .product(name: "TierEngine", package: "tierd"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: [.treatAllWarnings(as: .error)]),
+        .executableTarget(
+            name: "hitratio",
+            dependencies: [
+                .product(name: "TierEngine", package: "tierd"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: [.treatAllWarnings(as: .error)]),
     ]
 )

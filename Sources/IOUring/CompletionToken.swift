@@ -1,7 +1,8 @@
 /// Names the operation a completion belongs to: what kind, which slot, and which life of the slot.
 ///
 /// The kernel carries these 64 bits from the submission to the completion and never looks inside.
-/// A slot is reused, so a late completion is told from a current one by its generation.
+/// Where a slot is reused before its last completion, the generation tells its lives apart. The
+/// server reuses none so, and leaves it 0.
 ///
 /// Shape: bits 56–63 kind, 32–55 generation, 0–31 slot.
 @frozen public struct CompletionToken: Equatable, Hashable, Sendable {

@@ -168,7 +168,7 @@ extension Ring {
     /// The send runs inside the submit, so when the submit has returned the memory is free and the
     /// loop is not woken. Result, when there is one: bytes done, `EAGAIN` for none, or an error;
     /// the caller continues with `send`.
-    /// Source: measured in the prototype; see MSG_WAITALL in io_uring_prep_send(3).
+    /// Source: MSG_WAITALL in io_uring_prep_send(3).
     @inlinable
     public mutating func sendSilently(
         _ socket: Int32, _ address: UnsafeRawPointer, length: Int, _ token: CompletionToken

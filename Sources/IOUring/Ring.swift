@@ -128,6 +128,13 @@ extension Ring {
 
 // MARK: - Registered memory
 
+/// The kernel's number for a block of registered memory, as `readFixed` and `writeFixed` need it.
+@frozen public struct BufferIndex: Equatable, Hashable, Sendable {
+    public let index: UInt16
+
+    @inlinable public init(_ index: UInt16) { self.index = index }
+}
+
 extension Ring {
     /// Registers one block of memory as fixed buffer 0: disk operations on it save mapping it each
     /// time. The memory must outlive the ring.

@@ -2,7 +2,8 @@ import CSystem
 import Glibc
 
 /// A range of addresses reserved from the kernel; a page costs RAM from its first write until it
-/// is given back with `release`. Begins at a multiple of 2 MiB. The mapping itself is never shrunk, so an address stays readable.
+/// is given back with `release`. Begins at a multiple of 2 MiB. The mapping itself is never shrunk,
+/// so an address stays readable.
 public final class AddressSpace: @unchecked Sendable {
     public let base: UnsafeMutableRawPointer
     public let byteCount: Int

@@ -43,6 +43,17 @@ public final class Call {
     public var database: Int { session.database }
     public var wordCount: Int { arguments.count }
 
+    /// Asks for RAM that the words of the request do not show: call it before anything is changed.
+    /// Errors: waitForMemory, outOfMemory.
+    func requireRoom(_ bytes: Int) throws(CommandError) {
+        guard bytes > 0 else { return }
+        switch worker.admit(bytes, token: session.token) {
+        case .go: return
+        case .wait: throw .waitForMemory
+        case .refused: throw .outOfMemory
+        }
+    }
+
     /// Text as a bulk string: for INFO and the like, not for values.
     public func bulk(_ text: String) { Array(text.utf8).withView { reply.bulk($0) } }
 }

@@ -44,7 +44,7 @@ public struct CommandFlags: OptionSet, Sendable {
 }
 
 /// One command: all the server knows about it, in one row. Lookup, arity errors, key extraction,
-/// staging, locking, COMMAND, command statistics and docs/commands.md derive from it.
+/// staging, locking, COMMAND, and command statistics derive from it.
 ///
 /// Each event loop has rows of its own, so that counting a call touches no shared cache line.
 public final class Command {
@@ -130,7 +130,7 @@ public final class Command {
         self.subcommands = subcommands
         self.handler = handler
         nameBytes = Array(name.utf8)
-        if case .range(let first, let last, _) = keys, first == last { singleKey = first } else { singleKey = 0 }
+        singleKey = if case .range(let first, let last, _) = keys, first == last { first } else { 0 }
         if case .value = needs { alwaysNeedsValue = true } else { alwaysNeedsValue = false }
         if case .none = keys { hasKeys = false } else { hasKeys = true }
         hasSubcommands = !subcommands.isEmpty

@@ -12,7 +12,7 @@ public final class Configuration: @unchecked Sendable {
     public var slowlogMaxLength = 128
     /// Milliseconds; 0 turns the latency monitor off.
     public var latencyMonitorThreshold: Int64 = 0
-    /// INFO latencystats is filled, with these percentiles.
+    /// Kept and given back: calls have no histograms yet, and INFO latencystats is empty.
     public var latencyTracking = true
     public var latencyPercentiles = [50, 99, 99.9]
     public var requestLimits = RequestLimits()
@@ -46,7 +46,8 @@ public final class Configuration: @unchecked Sendable {
     public var tierMaxBytes = 0
     public var tierMaxValue = 64 << 20
     /// Bytes; hidden: for tests of small sizes.
-    public var tierSegmentBytes = 64 << 20
+    /// 0: as large as the tier file and the loops allow.
+    public var tierSegmentBytes = 0
 
     /// Values of settings nothing here reads.
     var stored: [String: [UInt8]] = [:]
@@ -58,6 +59,15 @@ public final class Configuration: @unchecked Sendable {
     public var onChange: (String) -> Void = { _ in }
 
     public init() {}
+
+    /// Lines for the log about settings the file or the command line gave and that change nothing,
+    /// though the operator may count on them.
+    public var warnings: [String] {
+        SettingTable.rows.filter { given.contains($0.name) }.compactMap { $0.warning(self) }
+    }
+
+    /// The same for one setting, which CONFIG SET has changed.
+    public func warning(_ name: String) -> String? { SettingTable.find(name)?.warning(self) }
 
     /// Bytes of replies a client may leave unread (client-output-buffer-limit); 0: no limit.
     public struct OutputLimits: Sendable, Equatable {

@@ -23,6 +23,8 @@ struct Dispatcher: ~Copyable {
         var hash: UInt64 = 0
         /// Index of the only key, or 0.
         var key = 0
+        /// Where its value seems to be.
+        var entry: UnsafeRawPointer?
     }
 
     enum Outcome { case done, wait(Session.Wait) }
@@ -34,6 +36,8 @@ struct Dispatcher: ~Copyable {
     private var positions: [Command.KeyPosition] = []
     let noWords: UnsafeMutablePointer<WordRange>
     private var lastTick: UInt64 = 0
+    /// Where the input stands in all the session has sent: what staged records are released by.
+    private var origin: UInt64 = 0
 
     private static var unlimited: RequestLimits {
         var limits = RequestLimits()
@@ -63,6 +67,7 @@ struct Dispatcher: ~Copyable {
     ) -> Int {
         var done = 0
         lastTick = csystem_ticks()
+        origin = session.consumedBytes
         session.missingInput = 0
         let output = session.output
         front.call.serve(session)
@@ -78,6 +83,7 @@ struct Dispatcher: ~Copyable {
             var waiting = false
             for i in 0..<parsed {
                 let request = requests[i]
+                if i + 2 < parsed, let entry = requests[i + 2].entry { front.worker.prefetchValue(entry) }
                 let arguments = words.arguments(input, first: request.first, count: request.count)
                 let outcome = dispatch(front, session, output, request, arguments)
                 if case .wait(let why) = outcome {
@@ -161,14 +167,18 @@ struct Dispatcher: ~Copyable {
             guard key > 0, key < arguments.count else { continue }
             request.pointee.key = key
             request.pointee.hash = worker.hash(arguments[key])
-            if parsed > 1 {
-                worker.prefetchBucket(request.pointee.hash, database: session.database)
-            }
+            if parsed > 1 { worker.prefetchStripe(request.pointee.hash) }
         }
         guard parsed > 1 else { return }
         for i in 0..<parsed where requests[i].key > 0 {
-            let isCold = worker.prefetchEntry(requests[i].hash, database: session.database)
-            if isCold { stageAhead(front, session, input, i) }
+            worker.prefetchBucket(requests[i].hash, database: session.database)
+        }
+        for i in 0..<parsed where requests[i].key > 0 {
+            switch worker.prefetchEntry(requests[i].hash, database: session.database) {
+            case .unknown: break
+            case .cold: stageAhead(front, session, input, i)
+            case .resident(let entry): requests[i].entry = entry
+            }
         }
     }
 
@@ -178,8 +188,7 @@ struct Dispatcher: ~Copyable {
     ) {
         let request = requests[i]
         guard let command = request.command?.takeUnretainedValue(), session.isAuthenticated else { return }
-        let offset = UInt64(request.end)
-        let before = session.consumedBytes + offset
+        let before = origin + UInt64(request.end)
         if let last = session.staged.last, last.before >= before { return }
         let arguments = words.arguments(input, first: request.first, count: request.count)
         guard command.accepts(wordCount: arguments.count), command.needsValue(arguments) else { return }
@@ -211,7 +220,7 @@ struct Dispatcher: ~Copyable {
             let arguments = words.arguments(input, first: first, count: wordCount)
             if at > done, let row = front.table.find(arguments[0])?.takeUnretainedValue(),
                 row.accepts(wordCount: wordCount), row.needsValue(arguments) {
-                let before = session.consumedBytes + UInt64(end - done)
+                let before = origin + UInt64(end)
                 if session.staged.last.map({ $0.before < before }) ?? true {
                     stageKeys(front, session, row, arguments, before: before, waking: false)
                 }
@@ -255,6 +264,19 @@ struct Dispatcher: ~Copyable {
                 isReading = true
             }
         }
+        return isReading
+    }
+
+    /// Wants the cold values of the request that is to run now. What was wanted for it before is let
+    /// go: compaction may have moved it since, or its read failed.
+    private mutating func stageHead(
+        _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments, before: UInt64
+    ) -> Bool {
+        let old = session.staged.prefix { $0.before <= before }
+        let isReading = stageKeys(front, session, command, arguments, before: before, waking: true)
+        for (address, _) in old { front.worker.unstage(address) }
+        session.staged.removeFirst(old.count)
+        session.staged.sort { $0.before < $1.before }
         return isReading
     }
 
@@ -355,9 +377,7 @@ struct Dispatcher: ~Copyable {
         if command.alwaysNeedsValue || command.needsValue(arguments) {
             for i in 0..<keys.count where !keys.isUsable(i) {
                 keys.end()
-                let before = session.consumedBytes + 1
-                if stageKeys(front, session, command, arguments, before: before, waking: true) {
-                    sortStaged(session)
+                if stageHead(front, session, command, arguments, before: origin + UInt64(request.end)) {
                     return .wait(.reads)
                 }
                 // Arrived between the two looks: run with it.
@@ -379,12 +399,12 @@ struct Dispatcher: ~Copyable {
             }
         } catch {
             keys.end()
+            output.truncate(to: mark)
             if case .waitForWrites = error {
                 front.worker.waitForWrites(session.token)
-                output.truncate(to: mark)
                 return .wait(.memory)
             }
-            output.truncate(to: mark)
+            if case .waitForMemory = error { return .wait(.memory) }
             command.failed += 1
             ErrorText.write(error, command: command.name, to: call.reply)
         }
@@ -406,11 +426,6 @@ struct Dispatcher: ~Copyable {
         return .done
     }
 
-    /// Records wanted by the head request go first: they are let go first.
-    private func sortStaged(_ session: Session) {
-        session.staged.sort { $0.before < $1.before }
-    }
-
     /// Counts the call, notes it if it was slow, and obeys CLIENT REPLY.
     @inline(__always)
     private mutating func account(
@@ -426,7 +441,9 @@ struct Dispatcher: ~Copyable {
         session.commandsRun &+= 1
         session.lastCommandAt = front.worker.now
         session.lastCommand = Unmanaged.passUnretained(command)
-        if spent >= front.server.slowTicks { front.server.noteSlow(session, command, arguments, spent, front) }
+        if spent >= front.server.slowTicks {
+            front.server.noteSlow(session, command, arguments, spent, front)
+        }
         if output.count > mark, output.bytes[mark] == UInt8(ascii: "-") {
             front.countError(output, at: mark)
         }
@@ -471,7 +488,9 @@ struct Dispatcher: ~Copyable {
     }
 
     /// A word as Redis shows it in an error: up to 128 bytes, up to the first NUL.
-    private static func shown(_ word: ByteView) -> [UInt8] { Array(word.prefix(128).array.prefix { $0 != 0 }) }
+    private static func shown(_ word: ByteView) -> [UInt8] {
+        Array(word.prefix(128).array.prefix { $0 != 0 })
+    }
 
     private mutating func refuseSubcommand(
         _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments

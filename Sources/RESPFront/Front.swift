@@ -81,7 +81,8 @@ public final class Front {
         Int(token) < sessions.count ? sessions[Int(token)] : nil
     }
 
-    /// Bytes held for clients and their staged values, refreshed now and then by the loop that owns this front.
+    /// Bytes held for clients and their staged values, refreshed now and then by the loop that owns
+    /// this front.
     public var clientBytes: Int { clientBytesWord.load(ordering: .relaxed) }
     private let clientBytesWord = Atomic<Int>(0)
 
@@ -163,6 +164,7 @@ public final class Front {
     }
 
     private func goOn(_ session: Session) {
+        precondition(sessions[Int(session.token)] === session, "a closed session does not go on")
         session.wait = .none
         runInput(session)
         touched.append(session.token)

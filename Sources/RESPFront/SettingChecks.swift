@@ -26,8 +26,9 @@ enum SettingChecks {
         guard let bytes = Setting.Kind.memory(words[0]) else {
             throw Setting.Refusal("argument must be a memory value")
         }
+        if bytes == 0 { return "0" }
         guard bytes.nonzeroBitCount == 1, bytes >= 64 << 10, bytes <= 64 << 20 else {
-            throw Setting.Refusal("argument must be a power of two between 64kb and 64mb")
+            throw Setting.Refusal("argument must be 0 or a power of two between 64kb and 64mb")
         }
         return String(bytes)
     }

@@ -11,7 +11,10 @@ extension SettingTable {
                 .stored("no")),
             Setting("cluster-enabled", .flag, .atStart, .stored("no"),
                 unavailable: "cluster mode is not available"),
+            Setting("appendonly", .flag, .stored("no"), caution: notSaved),
         ]
+
+    private static let notSaved = "nothing is saved across restarts"
 
     private static func flag(_ name: String, _ initial: String, _ change: Setting.Change) -> Setting
     {
@@ -36,7 +39,7 @@ extension SettingTable {
         "rdb-del-sync-files", "lazyfree-lazy-eviction", "lazyfree-lazy-expire",
         "lazyfree-lazy-server-del", "lazyfree-lazy-user-del", "lazyfree-lazy-user-flush",
         "repl-disable-tcp-nodelay", "no-appendfsync-on-rewrite", "aof-timestamp-enabled",
-        "activedefrag", "appendonly", "cluster-allow-reads-when-down", "aof-disable-auto-gc",
+        "activedefrag", "cluster-allow-reads-when-down", "aof-disable-auto-gc",
         "replica-ignore-disk-write-errors", "tls-cluster", "tls-replication",
         "tls-prefer-server-ciphers",
     ]
@@ -121,7 +124,7 @@ extension SettingTable {
         choices + [
             Setting(
                 "save", .checked(isList: true, SettingChecks.save),
-                .stored("3600 1 300 100 60 10000")),
+                .stored("3600 1 300 100 60 10000"), caution: notSaved),
             Setting(
                 "notify-keyspace-events", .checked(isList: false, SettingChecks.events), .stored("")
             ),

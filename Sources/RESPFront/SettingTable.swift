@@ -46,7 +46,7 @@ enum SettingTable {
         Setting("hz", .integer(count), .property(
             get: { String($0.hz) }, set: { $0.hz = min(500, max(1, Int($1)!)) })),
         Setting("dynamic-hz", .flag, .flag(\.dynamicHz)),
-        Setting("databases", .integer(1...Int64(Int32.max)), .atStart, .number(\.databases)),
+        Setting("databases", .integer(1...16384), .atStart, .number(\.databases)),
     ]
 
     private static let limits: [Setting] = [
@@ -135,10 +135,10 @@ extension Setting {
     init(
         _ name: String, alias: String? = nil, _ kind: Kind, _ place: Place,
         isSensitive: Bool = false,
-        unavailable: String? = nil
+        unavailable: String? = nil, caution: String? = nil
     ) {
         self.init(
             name, alias: alias, kind, .live, place, isSensitive: isSensitive,
-            unavailable: unavailable)
+            unavailable: unavailable, caution: caution)
     }
 }

@@ -81,7 +81,8 @@ public final class World {
             if quiet > 200_000 {
                 report.problem = "clients still wait when all else is at rest: "
                 + clients.map { "\($0.session.wait) \($0.session.queuedInput)" }.joined(separator: ", ")
-                + "; \(front.worker.waitingWriters) writers, RAM \(store.ledger.used) of \(store.ledger.limit)"
+                + "; \(front.worker.waitingWriters) writers, "
+                + "RAM \(store.ledger.used) of \(store.ledger.limit)"
             }
         }
         finish()

@@ -13,7 +13,8 @@ final class Connection {
     var isReceiving = false
     /// A send whose end is announced by a completion is on its way.
     var isSending = false
-    /// A silent send was prepared this turn; nil until its shortfall is known.
+    /// A silent send was prepared: how many bytes went out, all unless a completion says otherwise.
+    /// Nil once that is settled.
     var silentResult: Int32?
     var isClosing = false
     /// Unix milliseconds since when more bytes wait than the soft limit allows.
@@ -30,5 +31,6 @@ final class Connection {
     /// Bytes of replies the client has not taken.
     var waitingBytes: Int { sending.count + session.output.count }
 
-    var isIdle: Bool { !isReceiving && !isSending }
+    /// The kernel does nothing for it: its memory and its descriptor may go.
+    var isIdle: Bool { !isReceiving && !isSending && silentResult == nil }
 }

@@ -8,10 +8,14 @@ import RESPWire
 extension EventLoop {
     // MARK: Accepting
 
-    /// A listener of the first loop accepted a connection: it goes to the loop with fewest.
+    /// A listener of the first loop accepted a connection: it goes to the loops in turn.
     func accepted(_ slot: UInt32, _ completion: Completion) {
+        if let failure = completion.failure {
+            // Out of descriptors, most often: at once it would fail again.
+            if !completion.hasMore { server.acceptFailed(self, Int(slot), failure) }
+            return
+        }
         if !completion.hasMore { server.armListener(self, Int(slot)) }
-        guard completion.failure == nil else { return }
         let isUnix = server.listeners[Int(slot)].isUnix
         let target = server.nextLoop()
         if target == index {
@@ -93,11 +97,11 @@ extension EventLoop {
     /// Receives again where receiving ended; after the sessions have run, so that buffers are back.
     func rearm() {
         if starved.isEmpty { return }
-        let waiting = starved
-        starved.removeAll(keepingCapacity: true)
-        for connection in waiting where !connection.isReceiving && !connection.isClosing {
+        swap(&starved, &rearmed)
+        for connection in rearmed where !connection.isReceiving && !connection.isClosing {
             if !connection.isHeldBack { receive(connection) }
         }
+        rearmed.removeAll(keepingCapacity: true)
     }
 
     // MARK: Sending
@@ -106,12 +110,12 @@ extension EventLoop {
     /// submit and announced by nothing.
     func sendReplies() {
         guard !front.touched.isEmpty else { return }
-        let touched = front.touched
-        front.touched.removeAll(keepingCapacity: true)
+        swap(&touched, &front.touched)
         for slot in touched {
             guard let connection = connections[Int(slot)], !connection.isClosing else { continue }
             send(connection)
         }
+        touched.removeAll(keepingCapacity: true)
     }
 
     private func send(_ connection: Connection) {
@@ -119,8 +123,7 @@ extension EventLoop {
         if session.isKilled { return close(connection) }
         let limit = server.configuration.outputLimits.normal.hardBytes
         if limit > 0, connection.waitingBytes > Int(limit) {
-            server.log.write(.warning, "client \(session.id) closed: client-output-buffer-limit")
-            return close(connection)
+            return closeSlowReader(connection)
         }
         if connection.isHeldBack, front.wantsInput(session) {
             connection.isHeldBack = false
@@ -134,9 +137,11 @@ extension EventLoop {
         swap(&connection.sending, &session.output)
         session.unsentBytes = connection.sending.count
         front.outputBytes &+= UInt64(connection.sending.count)
-        connection.silentResult = Int32(clamping: connection.sending.count)
+        // More than one send takes goes on with what the silent one leaves: see `advance`.
+        let length = min(connection.sending.count, Ring.sendLimit)
+        connection.silentResult = Int32(length)
         ring.sendSilently(
-            connection.descriptor, connection.sending.bytes, length: connection.sending.count,
+            connection.descriptor, connection.sending.bytes, length: length,
             EventLoop.token(.silentSend, connection.slot))
         silent.append(connection)
     }
@@ -144,11 +149,14 @@ extension EventLoop {
     /// The submit is over: silent sends without a completion have gone out whole.
     func settleSilentSends() {
         if silent.isEmpty { return }
-        let settled = silent
-        silent.removeAll(keepingCapacity: true)
+        swap(&silent, &settled)
         for connection in settled {
             guard let result = connection.silentResult else { continue }
             connection.silentResult = nil
+            if connection.isClosing {
+                finishClosing(connection)
+                continue
+            }
             if result < 0, result != -EAGAIN {
                 connection.sending.removeAll()
                 close(connection)
@@ -156,6 +164,7 @@ extension EventLoop {
             }
             advance(connection, sent: max(0, Int(result)))
         }
+        settled.removeAll(keepingCapacity: true)
     }
 
     func sent(_ slot: UInt32, _ completion: Completion) {
@@ -166,11 +175,12 @@ extension EventLoop {
         advance(connection, sent: Int(completion.result))
     }
 
-    /// Some of the bytes are out: sends the rest, or lets the session go on.
+    /// Some of the bytes are out: sends the rest, or lets the session go on. It is not closing.
     private func advance(_ connection: Connection, sent: Int) {
         connection.sending.consume(sent)
         connection.session.unsentBytes = connection.sending.count
-        if !connection.sending.isEmpty, !connection.isClosing {
+        if connection.overLimitSince != nil, isWithinSoftLimit(connection) { connection.overLimitSince = nil }
+        if !connection.sending.isEmpty {
             connection.isSending = true
             ring.send(
                 connection.descriptor, connection.sending.bytes, length: connection.sending.count,
@@ -186,6 +196,13 @@ extension EventLoop {
     }
 
     // MARK: Closing
+
+    /// More replies wait for the client than client-output-buffer-limit allows.
+    func closeSlowReader(_ connection: Connection) {
+        server.log.write(
+            .warning, "client \(connection.session.id) closed: client-output-buffer-limit")
+        close(connection)
+    }
 
     func close(_ connection: Connection) {
         guard !connection.isClosing else { return }

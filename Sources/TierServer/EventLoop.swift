@@ -31,6 +31,11 @@ final class EventLoop {
     var silent: [Connection] = []
     /// Connections whose receive ended for lack of buffers.
     var starved: [Connection] = []
+    /// What is gone through while `front.touched`, `silent` and `starved` take in new ones: exchanged
+    /// with them, so that no turn allocates. Empty between turns.
+    var touched: [UInt32] = []
+    var settled: [Connection] = []
+    var rearmed: [Connection] = []
     var isStopping = false
     var nextCron: UInt64 = 0
     var cronCount = 0
@@ -59,7 +64,10 @@ final class EventLoop {
 
     // MARK: The loop
 
+    /// Serves until it is told to stop. Its disk requests have ended when it returns; until then it
+    /// stands still like any other when a loop wants to run alone.
     func run() {
+        defer { server.world.leave() }
         ring.pollRepeatedly(mailbox.event, EventLoop.token(.mail))
         if index == 0 { server.armListeners(self) }
         while !isStopping {
@@ -83,14 +91,17 @@ final class EventLoop {
             else { return }
             let count = ring.reap(into: &batch)
             for i in 0..<count where batch[i].token.kind == Kind.disk.rawValue { handle(batch[i]) }
+            server.world.yield()
         }
     }
 
     private func turn() throws(RingError) {
+        // What the kernel has not taken yet has not been sent. Asked before completions, since
+        // handling them prepares more.
+        let allWasTaken = ring.preparedEntries == 0
         setTime()
         takeCompletions()
-        // What the kernel has not taken yet has not been sent.
-        if ring.preparedEntries == 0 { settleSilentSends() }
+        if allWasTaken { settleSilentSends() }
         front.resume()
         if worker.instant >= nextCron { cron() }
         let hasMore = worker.background()
@@ -206,16 +217,20 @@ final class EventLoop {
     /// client-output-buffer-limit, soft part: over the limit for too long.
     private func closeSlowReaders() {
         let limit = server.configuration.outputLimits.normal
-        guard limit.softBytes > 0 else { return }
         for case let connection? in connections where !connection.isClosing {
-            if connection.waitingBytes <= Int(limit.softBytes) {
+            if isWithinSoftLimit(connection) {
                 connection.overLimitSince = nil
             } else if let since = connection.overLimitSince {
-                if worker.now - since >= limit.softSeconds * 1000 { close(connection) }
+                if worker.now - since >= limit.softSeconds * 1000 { closeSlowReader(connection) }
             } else {
                 connection.overLimitSince = worker.now
             }
         }
+    }
+
+    func isWithinSoftLimit(_ connection: Connection) -> Bool {
+        let bytes = server.configuration.outputLimits.normal.softBytes
+        return bytes == 0 || connection.waitingBytes <= Int(bytes)
     }
 
     private func closeIdleConnections() {

@@ -24,7 +24,7 @@ final class MemoryBudget: @unchecked Sendable {
     static var machineBytes: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
 
     /// Bytes the process may use: `maxmemory`, or 80 % of the machine.
-    static func processLimit(_ configuration: Configuration) -> Int {
+    static func processLimit(_ configuration: Configuration, machineBytes: Int = machineBytes) -> Int {
         configuration.maxmemory > 0 ? configuration.maxmemory : machineBytes / 10 * 8
     }
 
@@ -38,21 +38,24 @@ final class MemoryBudget: @unchecked Sendable {
         }
     }
 
+    /// Takes what the process has now for what it has without keys.
     func baseline() {
         baselineBytes.store(residentSetSize(), ordering: .relaxed)
         adjust(clientBytes: 0)
     }
 
     /// Sets what the store may take. Called by one loop, several times a second.
-    func adjust(clientBytes: Int) {
+    func adjust(clientBytes: Int) { adjust(clientBytes: clientBytes, resident: residentSetSize()) }
+
+    func adjust(clientBytes: Int, resident: Int) {
         let limit = MemoryBudget.processLimit(configuration)
-        let resident = residentSetSize()
         if resident > limit {
             correction = min(limit / 4, correction + (resident - limit))
         } else if correction > 0, resident < limit / 100 * 97 {
             correction -= min(correction, limit / 1000)
         }
         let others = baselineBytes.load(ordering: .relaxed) + clientBytes + limit / 100
-        store.ledger.limit = max(limit / 4, limit - others - correction)
+        let left = max(limit / 4, limit - others - correction)
+        store.ledger.limit = min(left, store.options.memoryLimitMax)
     }
 }

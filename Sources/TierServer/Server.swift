@@ -31,6 +31,9 @@ public final class Server: @unchecked Sendable {
     private let rejected = Atomic<Int>(0)
     private let received = Atomic<Int>(0)
     private var roundRobin = 0
+    /// Listeners whose accepting ended with an error. Touched by the first loop only.
+    private var endedListeners: [Int] = []
+    private var acceptWarningAt: Int64?
     private var threads: [pthread_t] = []
     private var isShuttingDown = false
 
@@ -47,18 +50,23 @@ public final class Server: @unchecked Sendable {
                 description: "dir \(configuration.dir): \(SystemError.text(of: errno))")
         }
         Server.raiseDescriptorLimit(configuration.maxclients)
-        let options = Server.options(configuration)
-        do throws(TierFile.Refusal) {
-            tierFile = try TierFile(
-                path: configuration.tierPath, segmentSize: options.segmentSize,
-                segmentCount: options.tierCapacity / options.segmentSize, hashSeed: options.hashSeed)
-        } catch { throw StartError(description: error.description) }
+        let diskBytes: Int
+        do throws(TierFile.Refusal) { diskBytes = try TierFile.room(path: configuration.tierPath) } catch {
+            throw StartError(description: error.description)
+        }
+        let options = StoreOptions(
+            configuration, cores: Int(csystem_available_cores()), machineBytes: MemoryBudget.machineBytes,
+            diskBytes: diskBytes)
         guard let store = Store(options) else {
             throw StartError(description: """
-                cannot reserve \(options.addressSpace * 5 >> 30) GiB of addresses: \
+                cannot reserve \(options.reservedAddresses >> 30) GiB of addresses: \
                 check ulimit -v and vm.overcommit_memory
                 """)
         }
+        do throws(TierFile.Refusal) {
+            tierFile = try TierFile(
+                path: configuration.tierPath, log: store.log, hashSeed: options.hashSeed)
+        } catch { throw StartError(description: error.description) }
         store.policy = configuration.maxmemoryPolicy
         state = ServerState(
             store: store, configuration: configuration, now: Int64(csystem_realtime_us() / 1000),
@@ -74,33 +82,6 @@ public final class Server: @unchecked Sendable {
             throw StartError(description: error.description)
         }
         connectState()
-    }
-
-    /// What the store is built with, from the settings and the machine.
-    private static func options(_ configuration: Configuration) -> StoreOptions {
-        var options = StoreOptions()
-        let cores = Int(csystem_available_cores())
-        options.databases = configuration.databases
-        options.workers = max(1, min(64, configuration.ioThreads == 0 ? cores : configuration.ioThreads))
-        let limit = MemoryBudget.processLimit(configuration)
-        options.memoryLimit = limit
-        options.addressSpace = max(4 << 30, max(limit, MemoryBudget.machineBytes) * 4)
-        if limit < 64 << 20 {
-            options.pageSize = 16 << 10
-            options.stripes = 64
-            options.writeBuffers = 4
-            options.writeBufferSize = 64 << 10
-            options.readBuffers = 32
-        }
-        options.segmentSize = configuration.tierSegmentBytes
-        options.writeBufferSize = min(options.writeBufferSize, options.segmentSize / 4)
-        let room = TierFile.room(directory: configuration.dir, path: configuration.tierPath)
-        options.tierCapacity = configuration.tierMaxBytes > 0 ? configuration.tierMaxBytes : room / 10 * 8
-        options.tierMaxValue = configuration.tierMaxValue
-        var seed = SystemRandomNumberGenerator()
-        options.hashSeed = seed.next()
-        options.seed = seed.next()
-        return options
     }
 
     private func connectState() {
@@ -121,6 +102,7 @@ public final class Server: @unchecked Sendable {
 
     /// CONFIG SET changed a setting; the world stands still.
     private func settingChanged(_ name: String) {
+        if let warning = configuration.warning(name) { log.write(.warning, warning) }
         switch name {
         case "loglevel": log.level = configuration.loglevel
         case "maxclients": Server.raiseDescriptorLimit(configuration.maxclients)
@@ -163,6 +145,17 @@ public final class Server: @unchecked Sendable {
 
     func armListener(_ loop: EventLoop, _ i: Int) {
         loop.ring.accept(listeners[i].descriptor, EventLoop.token(.accept, UInt32(i)))
+    }
+
+    /// A listener ended with an error: the first loop's cron arms it again. Said once a minute at most.
+    func acceptFailed(_ loop: EventLoop, _ i: Int, _ failure: Int32) {
+        endedListeners.append(i)
+        if let last = acceptWarningAt, loop.worker.now - last < 60_000 { return }
+        acceptWarningAt = loop.worker.now
+        log.write(.warning, """
+            accepting connections failed: \(SystemError.text(of: failure)); tried again \
+            \(max(1, configuration.hz)) times a second. Too many open files: raise ulimit -n
+            """)
     }
 
     /// Loop that adopts the next connection. Called by the first loop only.
@@ -258,6 +251,8 @@ public final class Server: @unchecked Sendable {
     /// The first loop's periodic work for the whole process.
     func cron(_ loop: EventLoop) {
         memory.adjust(clientBytes: clientBytes)
+        for i in endedListeners { armListener(loop, i) }
+        endedListeners.removeAll()
         if loop.cronCount % (5 * max(1, configuration.hz)) == 0 { loop.writeTierHeader() }
         let error = loop.worker.lastWriteError
         if error != lastReportedError {
@@ -278,6 +273,14 @@ public final class Server: @unchecked Sendable {
             RAM \(MemoryBudget.processLimit(configuration) >> 20) MiB, tier file \
             \(tierFile.path) of up to \(state.store.log.capacityBytes >> 20) MiB
             """)
+        let segments = state.store.log.segmentCount
+        if configuration.tierMaxBytes / options.segmentSize > segments {
+            log.write(.warning, """
+                tier-max-bytes is more than a tier file can be: it grows to \(segments) segments of \
+                \(options.segmentSize >> 10) KiB at most
+                """)
+        }
+        for warning in configuration.warnings { log.write(.warning, warning) }
         log.write(.notice, "Ready to accept connections")
     }
 

@@ -18,15 +18,17 @@ struct TierFile {
     private let memory: UnsafeMutableRawPointer
     let headerSize: Int
 
-    /// Opens or creates the file at `path` for `segments` segments. In this version the file starts
-    /// empty: what it held before is forgotten, its records are told apart by their generation.
-    init(path: String, segmentSize: Int, segmentCount: Int, hashSeed: UInt64) throws(Refusal) {
+    /// Opens or creates the file at `path` for the segments of `log`. In this version the file starts
+    /// empty: nothing in it is looked at but its superblock, whose generation is counted up.
+    init(path: String, log: SegmentLog, hashSeed: UInt64) throws(Refusal) {
         self.path = path
-        headerSize = Superblock.size(segments: segmentCount)
-        guard segmentCount >= 4 else {
+        let segmentSize = log.segmentSize, segmentCount = log.segmentCount
+        headerSize = log.headerSize
+        guard segmentCount >= log.leastSegments else {
             throw Refusal(description: """
-                tier-max-bytes is too small: it must hold at least 4 segments of \
-                \(segmentSize >> 20) MiB (\(segmentSize * 4 >> 20) MiB)
+                tier file \(path): tier-max-bytes is too small, or its file system too full: it needs \
+                at least \(log.leastSegments) segments of \(segmentSize >> 10) KiB \
+                (\(segmentSize * log.leastSegments >> 10) KiB)
                 """)
         }
         memory = .allocate(byteCount: headerSize, alignment: 4096)
@@ -82,12 +84,21 @@ struct TierFile {
         }
     }
 
-    /// Bytes free on the file system `directory` is on, and what the file at `path` has already.
-    static func room(directory: String, path: String) -> Int {
-        var status = statvfs()
-        guard statvfs(directory, &status) == 0 else { return 0 }
+    /// Bytes free on the file system of the file at `path`, and what the file has already.
+    static func room(path: String) throws(Refusal) -> Int {
         var own = stat()
-        let used = stat(path, &own) == 0 ? Int(own.st_blocks) * 512 : 0
+        let exists = stat(path, &own) == 0
+        var status = statvfs()
+        guard statvfs(exists ? path : TierFile.directory(of: path), &status) == 0 else {
+            let error = SystemError(errno, "find out how much room there is")
+            throw Refusal(description: "tier file \(path): \(error.description)")
+        }
+        let used = exists ? Int(own.st_blocks) * 512 : 0
         return Int(status.f_bavail) * Int(status.f_frsize) + used
+    }
+
+    private static func directory(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 }

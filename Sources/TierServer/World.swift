@@ -10,9 +10,18 @@ final class World: Sendable {
     private let owner = Atomic<Bool>(false)
     private let stop = Atomic<Bool>(false)
     private let standing = Atomic<Int>(0)
+    /// Loops that have not ended.
+    private let running: Atomic<Int>
     private let loops: Int
 
-    init(loops: Int) { self.loops = loops }
+    init(loops: Int) {
+        self.loops = loops
+        running = Atomic(loops)
+    }
+
+    /// A loop has ended: it stands still for good, and nobody waits for it. What it had is from now
+    /// on touched only by who runs alone, or by who has joined its thread.
+    func leave() { running.subtract(1, ordering: .acquiringAndReleasing) }
 
     /// A loop's turn has ended: stands still if another wants to run alone.
     @inline(__always)
@@ -37,7 +46,11 @@ final class World: Sendable {
         }
         stop.store(true, ordering: .releasing)
         wake()
-        World.spin { self.standing.load(ordering: .acquiring) == self.loops - 1 }
+        // In this order: a loop that ends in between is waited for once more, never passed over.
+        World.spin {
+            let others = self.running.load(ordering: .acquiring) - 1
+            return self.standing.load(ordering: .acquiring) == others
+        }
         body()
         stop.store(false, ordering: .releasing)
         World.spin { self.standing.load(ordering: .acquiring) == 0 }

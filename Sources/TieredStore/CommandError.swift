@@ -23,6 +23,8 @@ public enum CommandError: Error, Equatable, Sendable {
     case notStaged
     /// The command runs again when writes on their way have ended; never reaches a client.
     case waitForWrites
+    /// The command runs again when there is RAM for it; never reaches a client.
+    case waitForMemory
     /// A message in the front's own words, complete with its error code.
     case message(String)
 }

@@ -14,6 +14,8 @@ public struct Counters {
     /// Values whose RAM was freed; of these, ones the SSD already held.
     public var demotions: UInt64 = 0
     public var cleanDemotions: UInt64 = 0
+    /// Resident values the demotion hand has looked at.
+    public var demotionVisits: UInt64 = 0
     public var compactions: UInt64 = 0
     public var relocations: UInt64 = 0
     /// Bytes sent to the SSD, and the part of them that was written for the first time.
@@ -41,6 +43,7 @@ public struct Counters {
         promotions += other.promotions
         demotions += other.demotions
         cleanDemotions += other.cleanDemotions
+        demotionVisits += other.demotionVisits
         compactions += other.compactions
         relocations += other.relocations
         bytesWritten += other.bytesWritten

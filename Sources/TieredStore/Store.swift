@@ -21,7 +21,7 @@ public final class Store: @unchecked Sendable {
     let extents: Extents
     let classes: SizeClasses
     let threaded: Bool
-    let stripes: UnsafeMutablePointer<Stripe>
+    let stripes: StripeArray
     let stripeShift: UInt64
     /// Logical database number → the set of tables it is kept in; SWAPDB exchanges two.
     /// Changed only while the world is stopped.
@@ -30,6 +30,9 @@ public final class Store: @unchecked Sendable {
     private let leaving = Atomic<Int>(0)
     var leavingBytes: Int { leaving.load(ordering: .relaxed) }
     func leaves(_ bytes: Int) { leaving.add(bytes, ordering: .relaxed) }
+    /// The policy's clock: epochs, and admissions in the running one.
+    private let epochs = Atomic<Int>(0)
+    private let epochAdmissions = Atomic<Int>(0)
     public private(set) var workers: [StoreWorker] = []
     /// Changed by CONFIG SET while the world is stopped.
     public var policy = EvictionPolicy.noEviction
@@ -41,9 +44,10 @@ public final class Store: @unchecked Sendable {
         ledger = Ledger(limit: options.memoryLimit)
         hash = Hash64(seed: options.hashSeed)
         threaded = options.workers > 1
-        // Slabs in the first fifth, extents in the rest: a slot can point into either.
+        precondition(options.addressSpace <= StoreOptions.addressSpaceMax, "more addresses than a slot has")
+        // Slabs first, extents in the rest: a slot can point into either.
         guard let space = AddressSpace(
-            byteCount: options.addressSpace * 5,
+            byteCount: options.reservedAddresses,
             hugeBytes: options.pageSize == 64 << 10 ? options.addressSpace : 0),
             let arena = PageArena(space, options: options, ledger: ledger)
         else { return nil }
@@ -51,10 +55,7 @@ public final class Store: @unchecked Sendable {
         extents = Extents(space, from: options.addressSpace, ledger: ledger)
         classes = SizeClasses(pageSize: options.pageSize)
         log = SegmentLog(options: options)
-        stripes = .allocate(capacity: options.stripes)
-        for i in 0..<options.stripes {
-            (stripes + i).initialize(to: Stripe(databases: options.databases))
-        }
+        stripes = StripeArray(count: options.stripes, databases: options.databases)
         stripeShift = UInt64(64 - options.stripes.trailingZeroBitCount)
         databaseMap = .allocate(capacity: options.databases)
         for i in 0..<options.databases { (databaseMap + i).initialize(to: i) }
@@ -65,13 +66,12 @@ public final class Store: @unchecked Sendable {
     public func tearDown() {
         for worker in workers { worker.tearDown() }
         for i in 0..<options.stripes {
-            for database in 0..<options.databases { stripes[i].tables[database].destroy(extents) }
+            for database in 0..<options.databases { stripes.tables(i)[database].destroy(extents) }
         }
         workers = []
     }
 
     deinit {
-        for i in 0..<options.stripes { stripes[i].tables.deallocate() }
         stripes.deallocate()
         databaseMap.deallocate()
     }
@@ -80,11 +80,23 @@ public final class Store: @unchecked Sendable {
 
     @inline(__always)
     func table(_ stripe: Int, _ database: Int) -> UnsafeMutablePointer<Table> {
-        stripes[stripe].tables + databaseMap[database]
+        stripes.tables(stripe) + databaseMap[database]
     }
 
-    @inline(__always) func lock(_ stripe: Int) { if threaded { stripes[stripe].lock.lock() } }
-    @inline(__always) func unlock(_ stripe: Int) { if threaded { stripes[stripe].lock.unlock() } }
+    @inline(__always) func lock(_ stripe: Int) { if threaded { stripes[stripe].pointee.lock.lock() } }
+    @inline(__always) func unlock(_ stripe: Int) { if threaded { stripes[stripe].pointee.lock.unlock() } }
+
+    /// The epoch after `admissions` more values have entered RAM: one passes with each 1/32 of the
+    /// values in RAM.
+    func epoch(adding admissions: Int) -> UInt8 {
+        let length = max(16, residentItems >> 5)
+        let sum = epochAdmissions.add(admissions, ordering: .relaxed).newValue
+        if sum >= length {
+            epochAdmissions.subtract(length, ordering: .relaxed)
+            epochs.add(1, ordering: .relaxed)
+        }
+        return UInt8(truncatingIfNeeded: epochs.load(ordering: .relaxed))
+    }
 
     // MARK: Whole keyspace; the caller has stopped the world
 

@@ -1,6 +1,6 @@
 /// What a store is built with. Sizes in bytes.
 public struct StoreOptions: Sendable {
-    /// Number of databases SELECT can choose from.
+    /// Number of databases SELECT can choose from; at most 16384: a record has 16 bits for it.
     public var databases = 16
     /// Event loops that will work on the store, 1…64. With one, no lock is taken.
     public var workers = 1
@@ -8,8 +8,15 @@ public struct StoreOptions: Sendable {
     public var stripes = 1024
     /// RAM for index, keys, values and staging together; the server derives it from maxmemory.
     public var memoryLimit = 1 << 30
-    /// Addresses to reserve for entries; bounds what `memoryLimit` can ever be raised to.
+    /// Addresses to reserve for slabs, at most 384 GiB; bounds what the RAM limit can be raised to.
     public var addressSpace = 64 << 30
+    public static let addressSpaceMax = 384 << 30
+    /// Addresses a slot of the index can tell apart: its offset has 40 bits.
+    static let addressLimit = 1 << 40
+    /// Addresses reserved in all: for extents four times those of the slabs, or what is left.
+    public var reservedAddresses: Int { min(addressSpace * 5, StoreOptions.addressLimit) }
+    /// What the RAM limit may be at most: slabs that hold it all still have addresses to overdraw.
+    public var memoryLimitMax: Int { addressSpace / 10 * 8 }
     /// Unit in which slabs take RAM: a power of two, 4 KiB…64 KiB.
     public var pageSize = 64 << 10
     /// Unit of append and reclaim on the SSD: a power of two of at most 64 MiB.
@@ -30,7 +37,7 @@ public struct StoreOptions: Sendable {
 
     public init() {}
 
-    /// The small sizes under which every limit is met within seconds (DESIGN.md, section 10).
+    /// The small sizes under which every limit is met within seconds: for tests.
     public static var tiny: StoreOptions {
         var options = StoreOptions()
         options.stripes = 16

@@ -38,7 +38,8 @@ public final class StoreWorker {
     var accessSeconds: UInt32 = 0
     /// Resident values created less those demoted or deleted by this worker.
     var residentDelta = 0
-    /// Grows with admissions: the policy's clock.
+    var hotness = Hotness()
+    /// The policy's clock as last read, and admissions not yet added to it.
     var epoch: UInt8 = 0
     var admissions = 0
     /// Bumped when entries may have moved: `StagedKeys` finds them again.
@@ -52,8 +53,8 @@ public final class StoreWorker {
     public internal(set) var lastWriteError = 0
     /// Monotonic nanoseconds since when the disk has had no room, 0 if it has.
     var outOfSpaceSince: UInt64 = 0
-    /// TIER COMPACT: segments down to this share of dead bytes are compacted once.
-    var forcedCompaction: Double?
+    /// TIER COMPACT: segments sealed up to this count are compacted once.
+    var forcedCompaction: Int?
     let threaded: Bool
 
     init(store: Store, index: Int) {
@@ -94,7 +95,9 @@ public final class StoreWorker {
 
     /// Finds a key's slot, deleting it when its time is over. The caller holds the stripe.
     @inline(__always)
-    func find(_ hash: UInt64, _ key: ByteView, _ table: UnsafeMutablePointer<Table>) -> UnsafeMutablePointer<UInt64>? {
+    func find(
+        _ hash: UInt64, _ key: ByteView, _ table: UnsafeMutablePointer<Table>
+    ) -> UnsafeMutablePointer<UInt64>? {
         guard let slot = table.pointee.find(hash, key, base: base) else { return nil }
         if slot.pointee & Table.volatileBit != 0, let expiry = entry(slot).expiry, expiry <= now {
             remove(slot, table)
@@ -228,7 +231,9 @@ public final class StoreWorker {
     }
 
     /// Inserts a built entry for a key that is not in the table.
-    func insert(_ entry: Entry, _ hash: UInt64, _ table: UnsafeMutablePointer<Table>) -> UnsafeMutablePointer<UInt64> {
+    func insert(
+        _ entry: Entry, _ hash: UInt64, _ table: UnsafeMutablePointer<Table>
+    ) -> UnsafeMutablePointer<UInt64> {
         _ = table.pointee.reserveOne(store.extents, reserve: StoreWorker.admitted)
         let content = self.content(entry)
         if content & Table.volatileBit != 0 { table.pointee.volatileCount += 1 }
@@ -238,29 +243,40 @@ public final class StoreWorker {
 
     // MARK: Batches
 
-    /// Brings the home bucket of a key into the cache.
+    /// Brings the lock and the table of a key into the cache.
+    @inline(__always)
+    public func prefetchStripe(_ hash: UInt64) { store.stripes.prefetch(store.stripe(of: hash)) }
+
+    /// Brings the home bucket of a key into the cache. Takes no lock: another loop may be replacing
+    /// the table, but the address is only prefetched, which cannot fault.
     @inline(__always)
     public func prefetchBucket(_ hash: UInt64, database: Int) {
-        let stripe = store.stripe(of: hash)
-        guard !threaded || store.stripes[stripe].lock.tryLock() else { return }
-        store.table(stripe, database).pointee.prefetch(hash) { csystem_prefetch($0) }
-        store.unlock(stripe)
+        store.table(store.stripe(of: hash), database).pointee.prefetch(hash) { csystem_prefetch($0) }
     }
 
-    /// Brings the entry of a key into the cache; true when its value seems to be on the SSD.
+    /// What the index says of a key before it is looked up: a hint, which may be wrong.
+    public enum Prospect { case unknown, cold, resident(UnsafeRawPointer) }
+
+    /// Brings the beginning of a key's entry into the cache.
     @inline(__always)
-    public func prefetchEntry(_ hash: UInt64, database: Int) -> Bool {
+    public func prefetchEntry(_ hash: UInt64, database: Int) -> Prospect {
         let stripe = store.stripe(of: hash)
-        guard !threaded || store.stripes[stripe].lock.tryLock() else { return false }
+        guard !threaded || store.stripes[stripe].pointee.lock.tryLock() else { return .unknown }
         let slot = store.table(stripe, database).pointee.candidate(hash)
         store.unlock(stripe)
-        guard slot != 0 else { return false }
+        guard slot != 0 else { return .unknown }
         let address = base + Int(slot & Table.offsetMask)
         csystem_prefetch(address)
-        guard slot & Table.residentBit != 0 else { return true }
+        guard slot & Table.residentBit != 0 else { return .cold }
         csystem_prefetch(address + 64)
         csystem_prefetch(address + 128)
-        csystem_prefetch(address + 192)
-        return false
+        return .resident(address)
+    }
+
+    /// Brings more of an entry into the cache, shortly before it is used: the processor has few
+    /// loads under way at a time, so that a batch's values cannot all be asked for at once.
+    @inline(__always)
+    public func prefetchValue(_ entry: UnsafeRawPointer) {
+        for line in 3..<9 { csystem_prefetch(entry + line * 64) }
     }
 }

@@ -32,8 +32,9 @@ struct Verify: ParsableCommand {
         return try check(reader, rows)
     }
 
-    private func check(_ reader: TierFileReader, _ rows: [Superblock.SegmentRow]) throws(TierFileReader.Failure)
-        -> Bool {
+    private func check(
+        _ reader: TierFileReader, _ rows: [Superblock.SegmentRow]
+    ) throws(TierFileReader.Failure) -> Bool {
         let used = rows.indices.filter { rows[$0].state != .free }
         let total = used.reduce(0) { $0 + rows[$1].used }
         var records = 0, done = 0, damaged = 0, report = ""

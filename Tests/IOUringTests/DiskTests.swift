@@ -7,19 +7,18 @@ import Testing
     // into other buffers in the other order, and compare every byte.
     @Test func fixedWriteReadsBack() throws {
         var bench = try Bench()
-        var buffers = try RegisteredBuffers(bench.ring, count: 4, size: 8192)
+        let memory = try registered(4 * 8192, &bench.ring)
         let slot = FileSlot(3)
         try open(slot, &bench.ring)
-        let used = (0..<4).map { _ in buffers.lease()! }
         for n in 0..<2 {
-            let address = buffers.address(used[n])
+            let address = memory + n * 8192
             for byte in 0..<8192 {
                 let value = UInt8((byte * 7 + n * 13) % 251)
                 address.storeBytes(of: value, toByteOffset: byte, as: UInt8.self)
             }
             bench.ring.writeFixed(
-                slot, from: address, buffer: buffers.bufferIndex(used[n]), length: 8192,
-                at: UInt64(n) * 8192, token(1, UInt32(n)))
+                slot, from: address, buffer: BufferIndex(0), length: 8192, at: UInt64(n) * 8192,
+                token(1, UInt32(n)))
         }
         #expect(try bench.completions(2).map(\.result) == [8192, 8192])
         bench.ring.dataSync(slot, token(2))
@@ -28,13 +27,13 @@ import Testing
         #expect(try bench.completions(1).map(\.result) == [0])
         for n in 0..<2 {
             bench.ring.readFixed(
-                slot, into: buffers.address(used[2 + n]), buffer: buffers.bufferIndex(used[2 + n]),
-                length: 8192, at: UInt64(1 - n) * 8192, token(3, UInt32(n)))
+                slot, into: memory + (2 + n) * 8192, buffer: BufferIndex(0), length: 8192,
+                at: UInt64(1 - n) * 8192, token(3, UInt32(n)))
         }
         #expect(try bench.completions(2).map(\.result) == [8192, 8192])
         for n in 0..<2 {
-            let written = UnsafeRawPointer(buffers.address(used[n])).bytes(8192)
-            let read = UnsafeRawPointer(buffers.address(used[3 - n])).bytes(8192)
+            let written = UnsafeRawPointer(memory + n * 8192).bytes(8192)
+            let read = UnsafeRawPointer(memory + (3 - n) * 8192).bytes(8192)
             #expect(written == read)
         }
     }
@@ -42,10 +41,9 @@ import Testing
     // Method: an odd offset and an odd length are refused, by a completion and not by a trap.
     @Test func unalignedDirectAccessIsRefused() throws {
         var bench = try Bench()
-        let buffers = try RegisteredBuffers(bench.ring, count: 1, size: 4096)
+        let (address, index) = (try registered(4096, &bench.ring), BufferIndex(0))
         let slot = FileSlot(0)
         try open(slot, &bench.ring)
-        let (address, index) = (buffers.address(0), buffers.bufferIndex(0))
         bench.ring.writeFixed(slot, from: address, buffer: index, length: 4096, at: 0, token(1))
         #expect(try bench.completions(1).map(\.result) == [4096])
         bench.ring.readFixed(slot, into: address, buffer: index, length: 4096, at: 1, token(1))
@@ -57,12 +55,11 @@ import Testing
     // Method: a range that reaches past its registered buffer is refused.
     @Test func rangeOutsideTheBufferIsRefused() throws {
         var bench = try Bench()
-        let buffers = try RegisteredBuffers(bench.ring, count: 1, size: 4096)
+        let memory = try registered(4096, &bench.ring)
         let slot = FileSlot(0)
         try open(slot, &bench.ring)
         bench.ring.writeFixed(
-            slot, from: buffers.address(0) + 512, buffer: buffers.bufferIndex(0), length: 4096,
-            at: 0, token(1))
+            slot, from: memory + 512, buffer: BufferIndex(0), length: 4096, at: 0, token(1))
         #expect(try bench.completions(1).map(\.failure) == [EFAULT])
     }
 
@@ -106,49 +103,24 @@ import Testing
         }
     }
 
-    // Method: lease all, find none left, release one, lease it again; each index once, aligned.
-    @Test func leasesAreExhaustedAndReused() throws {
-        let bench = try Bench()
-        var buffers = try RegisteredBuffers(bench.ring, count: 3, size: 4096)
-        let leases = (0..<3).compactMap { _ in buffers.lease() }
-        #expect(Set(leases) == [0, 1, 2])
-        for index in leases { #expect(Int(bitPattern: buffers.address(index)) % 4096 == 0) }
-        var extra = buffers.lease()
-        #expect(extra == nil)
-        buffers.release(1)
-        let available = buffers.available
-        #expect(available == 1)
-        extra = buffers.lease()
-        #expect(extra == 1)
-    }
-
-    // Method: a second release must end the process, not lend one buffer to two owners.
-    @Test func secondReleaseTraps() async {
-        await #expect(processExitsWith: .failure) {
-            let ring = try Ring(entries: 8)
-            var buffers = try RegisteredBuffers(ring, count: 2, size: 4096)
-            let index = buffers.lease()!
-            buffers.release(index)
-            buffers.release(index)
-        }
-    }
-
-    // Method: buffers outlive their ring and go last; a second table on one ring is refused.
-    @Test func buffersMayOutliveTheRing() throws {
-        let buffers = try outliving()
-        #expect(buffers.available == 2)
-        let ring = try Ring(entries: 8)
-        let first = try RegisteredBuffers(ring, count: 1, size: 4096)
-        let error = #expect(throws: RingError.self) {
-            _ = try RegisteredBuffers(ring, count: 1, size: 4096)
-        }
+    // Method: a ring has one block; another is refused, and the first still serves.
+    @Test func secondBlockIsRefused() throws {
+        var bench = try Bench()
+        let memory = try registered(4096, &bench.ring)
+        let error = #expect(throws: RingError.self) { try bench.ring.registerMemory(pages(4096)) }
         #expect(error == RingError(.registerBuffers, EBUSY))
-        #expect(first.available == 1)
+        try open(FileSlot(0), &bench.ring)
+        bench.ring.writeFixed(
+            FileSlot(0), from: memory, buffer: BufferIndex(0), length: 4096, at: 0, token(1))
+        #expect(try bench.completions(1).map(\.result) == [4096])
     }
 
-    private func outliving() throws -> RegisteredBuffers {
-        let ring = try Ring(entries: 8)
-        return try RegisteredBuffers(ring, count: 2, size: 4096)
+    // Method: memory the process does not have is refused by the call, not by a later read.
+    @Test func unmappedMemoryIsRefused() throws {
+        var bench = try Bench()
+        let nowhere = UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: 4096), count: 4096)
+        let error = #expect(throws: RingError.self) { try bench.ring.registerMemory(nowhere) }
+        #expect(error == RingError(.registerBuffers, EFAULT))
     }
 
     // Method: lock one file through two descriptors; the second is refused until the first unlocks.
@@ -169,6 +141,17 @@ import Testing
         try Descriptors.allocate(other, at: 0, length: 20000)
         #expect(try Descriptors.length(of: other) == 20000)
         Descriptors.close(other)
+    }
+
+    private func registered(_ bytes: Int, _ ring: inout Ring) throws -> UnsafeMutableRawPointer {
+        let memory = pages(bytes)
+        try ring.registerMemory(memory)
+        return UnsafeMutableRawPointer(mutating: memory.baseAddress!)
+    }
+
+    /// Never given back: it outlives any ring.
+    private func pages(_ bytes: Int) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(UnsafeMutableRawBufferPointer.allocate(byteCount: bytes, alignment: 4096))
     }
 
     private func open(_ slot: FileSlot, _ ring: inout Ring) throws {

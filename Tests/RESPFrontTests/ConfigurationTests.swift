@@ -20,6 +20,29 @@ struct ConfigurationTests {
         return path
     }
 
+    @Test func settingsThatPromiseMoreThanIsDoneAreSaid() throws {
+        func warnings(_ arguments: String...) throws -> [String] {
+            try Configuration.load(arguments: arguments).warnings
+        }
+        let appendOnly = "appendonly has no effect in this version: nothing is saved across restarts"
+        #expect(try warnings() == [])
+        #expect(try warnings("--save", "", "--appendonly", "no", "--hz", "20") == [])
+        #expect(try warnings("--appendonly", "YES") == [appendOnly])
+        #expect(try warnings("--save", "900", "1", "--appendonly", "no").count == 1)
+
+        let server = try AdminServer()
+        var said: [String] = []
+        let configuration = server.state.configuration
+        configuration.onChange = { said += configuration.warning($0).map { [$0] } ?? [] }
+        let client = server.connect()
+        #expect(client.raw("CONFIG", "SET", "appendonly", "yes", "hz", "20") == "+OK\r\n")
+        #expect(client.raw("CONFIG", "SET", "appendonly", "yes") == "+OK\r\n")
+        #expect(said == [appendOnly])
+        #expect(client.raw("CONFIG", "SET", "appendonly", "no", "save", "") == "+OK\r\n")
+        #expect(said == [appendOnly])
+        configuration.onChange = { _ in }
+    }
+
     private func refusal(_ arguments: [String]) -> String {
         do {
             _ = try Configuration.load(arguments: arguments)
@@ -115,7 +138,7 @@ struct ConfigurationTests {
             ("maxmemory 99999999999gb", "argument must be a memory value"),
             ("cluster-enabled yes", "cluster mode is not available"),
             ("replicaof 127.0.0.1 1", "replication is not available"),
-            ("tier-segment-bytes 3mb", "argument must be a power of two between 64kb and 64mb"),
+            ("tier-segment-bytes 3mb", "argument must be 0 or a power of two between 64kb and 64mb"),
         ]
         for (line, reason) in reasons {
             let bad = try file("# x\n" + line + "\n")
@@ -175,7 +198,8 @@ struct ConfigurationTests {
             (
                 ["loglevel", ""],
                 failed
-                    + "'loglevel') - argument(s) must be one of the following: debug, verbose, notice, warning"
+                    + "'loglevel') - argument(s) must be one of the following: "
+                    + "debug, verbose, notice, warning"
             ),
             (
                 ["maxmemory-clients", "x"],
@@ -189,7 +213,8 @@ struct ConfigurationTests {
             (
                 ["client-output-buffer-limit", "normal 0 0"],
                 failed
-                    + "'client-output-buffer-limit') - Wrong number of arguments in buffer limit configuration."
+                    + "'client-output-buffer-limit') - "
+                    + "Wrong number of arguments in buffer limit configuration."
             ),
             (
                 ["slowlog-max-len", "-5"],

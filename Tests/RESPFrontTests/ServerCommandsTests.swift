@@ -216,7 +216,8 @@ struct ServerCommandsTests {
         #expect(
             client.raw("COMMAND", "DOCS", "ping").hasSuffix(
                 "$9\r\narguments\r\n*1\r\n%3\r\n"
-                    + "$4\r\nname\r\n$7\r\nmessage\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\nflags\r\n~1\r\n+optional\r\n"
+                    + "$4\r\nname\r\n$7\r\nmessage\r\n$4\r\ntype\r\n$6\r\nstring\r\n$5\r\nflags\r\n"
+                    + "~1\r\n+optional\r\n"
             ))
         #expect(client.raw("COMMAND", "DOCS", "nope") == "%0\r\n")
     }

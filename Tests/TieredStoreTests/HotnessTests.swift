@@ -3,76 +3,140 @@ import Testing
 
 @testable import TieredStore
 
-/// Method: one entry in plain memory, accessed and passed by the hand in every order that matters;
-/// then a store under pressure, to see who is in RAM.
-@Suite struct HotnessTests {
-    /// An entry as it is after its admission at epoch 100.
-    static func entry(wasDemotedAt ghost: UInt8? = nil, _ body: (Entry) -> Void) {
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 8)
-        defer { memory.deallocate() }
-        let entry = Entry(memory)
-        entry.initialise(type: .hash, key: ByteView("key"), expiry: 77)
-        Hotness.admitted(entry, epoch: 100, wasDemotedAt: ghost)
-        body(entry)
+/// Proves who stays in RAM: the used before the unused, the proven before the new, and that the
+/// hand always finds someone in the end.
+struct HotnessTests {
+    /// Memory for entries, kept as long as the test.
+    private final class Room {
+        let at = UnsafeMutableRawPointer.allocate(byteCount: 1 << 20, alignment: 64)
+        var used = 0
+        deinit { at.deallocate() }
     }
 
-    @Test func aNewValueNobodyUsesLeavesAtTheFirstVisit() {
-        HotnessTests.entry { #expect(Hotness.isCold($0, epoch: 100)) }
+    private let room = Room()
+
+    /// An entry of its own, admitted in epoch `epoch` and used `uses` times in it.
+    private func value(_ epoch: UInt8, uses: Int = 0, left: UInt8? = nil) -> Entry {
+        precondition(room.used < 1 << 20)
+        let entry = Entry(room.at + room.used)
+        room.used += 64
+        entry.initialise(type: .string, key: ByteView("key"), expiry: nil)
+        Hotness.admitted(entry, epoch: epoch, left: left)
+        for _ in 0..<uses { Hotness.accessed(entry, epoch: epoch) }
+        return entry
     }
 
-    @Test func anAccessOnProbationProtects() {
-        HotnessTests.entry { entry in
-            #expect(entry.has(Entry.probation))
-            Hotness.accessed(entry, epoch: 100)
-            #expect(!Hotness.isCold(entry, epoch: 100))
-            #expect(!entry.has(Entry.probation))
-            #expect(Hotness.isCold(entry, epoch: 100))
+    /// Epochs after which the value leaves under a threshold that stands still.
+    private func age(_ value: Entry, from epoch: UInt8, _ hotness: Hotness = Hotness()) -> Int {
+        (0..<256).first { age in
+            var hotness = hotness
+            return hotness.isCold(value, epoch: epoch &+ UInt8(age))
+        } ?? 256
+    }
+
+    @Test(arguments: [0, 100, 250] as [UInt8]) func theMoreItWasUsedTheLongerItStays(_ epoch: UInt8) {
+        let threshold = Hotness().threshold
+        let unproven = age(value(epoch), from: epoch)
+        let returned = age(value(epoch, left: epoch &- 5), from: epoch)
+        let used = (1...5).map { age(value(epoch, uses: $0), from: epoch) }
+        #expect(unproven == threshold / 8)
+        #expect(returned == threshold, "it was in RAM a moment ago: no probation")
+        #expect(used == [2, 3, 4, 4, 4].map { $0 * threshold })
+    }
+
+    @Test func whoWasAwayForLongIsUnprovenAgain() {
+        #expect(!value(40, left: 40).has(Entry.probation))
+        #expect(!value(40, left: 8).has(Entry.probation))
+        #expect(value(40, left: 7).has(Entry.probation))
+        #expect(value(40).has(Entry.probation))
+        // The clock wraps.
+        #expect(!value(3, left: 250).has(Entry.probation))
+        #expect(value(3, left: 200).has(Entry.probation))
+    }
+
+    @Test func aUseIsDatedAndCountedToThreeAndTouchesNothingElse() {
+        let value = self.value(7)
+        let others: UInt32 = ~(3 << Entry.frequencyShift | 0xff << Entry.epochShift)
+        let before = value.flags & others
+        for use in 1...6 {
+            Hotness.accessed(value, epoch: UInt8(249 + use))
+            #expect(value.frequency == UInt32(min(use, 3)))
+            #expect(value.epoch == UInt8(249 + use))
+            #expect(value.flags & others == before)
+        }
+        #expect(value.key == ByteView("key"))
+    }
+
+    @Test func admissionForgetsTheUsesBefore() {
+        let value = self.value(7, uses: 3)
+        Hotness.admitted(value, epoch: 9, left: 8)
+        #expect(value.frequency == 0 && value.epoch == 9)
+    }
+
+    /// Shows the hand `cold` values that leave and `warm` that stay, then lets it adjust.
+    private func look(_ hotness: inout Hotness, cold: Int, warm: Int) {
+        // Used once, 255 epochs ago, and used now: cold and warm under every threshold but 0.
+        let old = value(0, uses: 1), new = value(255, uses: 1)
+        let seen = (0..<cold + warm).count { hotness.isCold($0 < cold ? old : new, epoch: 255) }
+        #expect(seen == cold)
+        hotness.adjust()
+    }
+
+    @Test func theThresholdFollowsTheShareThatLeaves() {
+        var hotness = Hotness()
+        look(&hotness, cold: 8, warm: 40)
+        #expect(hotness.threshold == 32, "one in six is what is wanted")
+        look(&hotness, cold: 7, warm: 41)
+        #expect(hotness.threshold == 31)
+        look(&hotness, cold: 9, warm: 39)
+        #expect(hotness.threshold == 32)
+        look(&hotness, cold: 17, warm: 31)
+        #expect(hotness.threshold == 41, "far too many leave")
+        look(&hotness, cold: 31, warm: 0)
+        #expect(hotness.threshold == 41, "too few were looked at")
+        look(&hotness, cold: 1, warm: 0)
+        #expect(hotness.threshold == 52, "they count with the next")
+        for _ in 0..<10 { look(&hotness, cold: 40, warm: 0) }
+        #expect(hotness.threshold == 60)
+        #expect(age(value(0, uses: 3), from: 0, hotness) == 240, "it can still be reached")
+        for expected in (1..<60).reversed() {
+            look(&hotness, cold: 0, warm: 48)
+            #expect(hotness.threshold == expected)
         }
     }
 
-    @Test(arguments: 1...6) func aValueOutlivesAsManyVisitsAsItHadAccessesUpToThree(_ accesses: Int) {
-        HotnessTests.entry { entry in
-            for _ in 0..<accesses { Hotness.accessed(entry, epoch: 100) }
-            var visits = 0
-            while !Hotness.isCold(entry, epoch: 100) { visits += 1 }
-            #expect(visits == min(accesses, 3))
+    /// Method: nothing is cold, round after round, as when all is used all the time.
+    @Test func theThresholdReachesZeroAndThenAllLeave() {
+        for warmth in [0, 20] {
+            var hotness = Hotness()
+            for _ in 0..<warmth { look(&hotness, cold: 40, warm: 0) }
+            var rounds = 0
+            while hotness.threshold > 0, rounds < 100 {
+                hotness.relent()
+                rounds += 1
+            }
+            #expect(rounds <= 10, "as many as the demotion hand waits for")
+            for uses in 0...3 { #expect(age(value(9, uses: uses), from: 9, hotness) == 0) }
         }
     }
 
-    @Test func aValueThatComesBackSoonIsProtectedAtOnce() {
-        HotnessTests.entry(wasDemotedAt: 84) { #expect(!$0.has(Entry.probation)) }
-        HotnessTests.entry(wasDemotedAt: 83) { #expect($0.has(Entry.probation)) }
-        // Epochs wrap: 250 is 106 epochs before 100.
-        HotnessTests.entry(wasDemotedAt: 250) { #expect($0.has(Entry.probation)) }
-    }
-
-    @Test func accessesTouchNothingElseOfTheEntry() {
-        HotnessTests.entry { entry in
-            entry.valueCount = 5
-            for _ in 0..<5 { Hotness.accessed(entry, epoch: 100) }
-            #expect(entry.frequency == 3)
-            #expect(entry.type == .hash)
-            #expect(entry.epoch == 100)
-            #expect(entry.expiry == 77)
-            #expect(entry.key == ByteView("key"))
-            #expect(entry.valueCount == 5)
+    /// Method: 1000 values, 100 of them used in every epoch, new ones coming in; a hand that visits
+    /// all once an epoch. Those in use must stay.
+    @Test func aScanPushesOutWhatIsNotUsed() {
+        var hotness = Hotness()
+        let used = (0..<100).map { _ in value(0) }
+        var scanned: [Entry] = [], lost = 0, left = 0
+        for epoch in 1...120 {
+            let epoch = UInt8(epoch)
+            for value in used { Hotness.accessed(value, epoch: epoch) }
+            scanned += (0..<100).map { _ in value(epoch) }
+            lost += used.count { hotness.isCold($0, epoch: epoch) }
+            let before = scanned.count
+            scanned.removeAll { hotness.isCold($0, epoch: epoch) }
+            left += before - scanned.count
+            hotness.adjust()
         }
-    }
-
-    /// Method: a working set that is read all the time, and a scan of three times RAM's size.
-    @Test func aScanOverColdDataLeavesTheWorkingSetInRAM() throws {
-        let bench = try StoreBench()
-        let value = EncodedRecord.noise(1000, seed: 1)
-        for number in 0..<100 { bench.set("hot\(number)", value) }
-        for number in 0..<3000 {
-            bench.set("cold\(number)", value)
-            #expect(try bench.get("hot\(number % 100)") == value)
-            if number % 4 == 0 { bench.turn() }
-        }
-        bench.turn(20)
-        let hot = (0..<100).filter { bench.residency("hot\($0)") != .demoted }.count
-        #expect(bench.store.demotedItems > 1000)
-        #expect(hot > 90)
-        #expect(bench.store.ledger.peak <= bench.store.ledger.limit)
+        #expect(lost == 0)
+        #expect(left > 10_000)
     }
 }

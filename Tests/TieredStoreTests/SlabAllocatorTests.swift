@@ -4,198 +4,208 @@ import Testing
 
 @testable import TieredStore
 
-/// Method: allocates cells of all sizes and fills each with a byte of its own, so that an overlap
-/// shows when it is freed; the sums the allocator keeps are compared with what is held.
-@Suite struct SlabAllocatorTests {
-    /// A worker's slabs with pages and a ledger of their own.
-    final class Bench {
-        let ledger: Ledger
-        let arena: PageArena
-        let slabs: SlabAllocator
-        var held: [Held] = []
-
-        struct Held {
-            var cell: UnsafeMutableRawPointer
+/// Proves that cells in use never overlap, and that RAM held is accounted for and given back.
+struct SlabAllocatorTests {
+    /// A store's slabs, with every cell in use remembered and filled with a byte of its own.
+    private final class Bench {
+        struct Cell {
+            var at: UnsafeMutableRawPointer
             var size: Int
-            var mark: UInt8
+            var stripe: Int
+            var stamp: UInt8
         }
+        let store: Store
+        let slabs: SlabAllocator
+        var cells: [Cell] = []
+        private var stamp: UInt8 = 0
 
-        init(pageSize: Int, limit: Int = .max / 2) throws {
+        init(pageSize: Int, limit: Int = 64 << 20) throws {
             var options = StoreOptions.tiny
             options.pageSize = pageSize
-            options.addressSpace = 64 << 20
-            ledger = Ledger(limit: limit)
-            let space = try #require(AddressSpace(byteCount: options.addressSpace))
-            arena = try #require(PageArena(space, options: options, ledger: ledger))
-            slabs = SlabAllocator(
-                arena: arena, classes: SizeClasses(pageSize: pageSize), worker: 0, threaded: false)
+            options.memoryLimit = limit
+            store = try #require(Store(options))
+            slabs = store.workers[0].slabs
         }
 
-        func allocate(_ size: Int, stripe: Int = 5) -> Bool {
-            guard let cell = slabs.allocate(size, stripe: stripe) else { return false }
-            let mark = UInt8(truncatingIfNeeded: held.count &* 37 &+ size)
-            memset(cell, Int32(mark), slabs.capacity(of: cell))
-            held.append(Held(cell: cell, size: size, mark: mark))
+        deinit { store.tearDown() }
+
+        func take(_ size: Int, stripe: Int = 3, reserve: Int = 0) -> Bool {
+            guard let at = slabs.allocate(size, stripe: stripe, reserve: reserve) else { return false }
+            stamp &+= 1
+            let capacity = slabs.capacity(of: at)
+            #expect(capacity >= size)
+            memset(at, Int32(stamp), capacity)
+            cells.append(Cell(at: at, size: capacity, stripe: stripe, stamp: stamp))
             return true
         }
 
-        /// Frees what is held at `index`; whether its bytes were as they had been written.
-        func free(_ index: Int) -> Bool {
-            held.swapAt(index, held.count - 1)
-            let one = held.removeLast()
-            let intact = one.cell.load(as: UInt8.self) == one.mark
-                && memcmp(one.cell, one.cell + 1, slabs.capacity(of: one.cell) - 1) == 0
-            slabs.free(one.cell)
-            return intact
+        /// Frees cell `index`; its bytes must be what they were.
+        func give(_ index: Int) {
+            let cell = cells[index]
+            cells[index] = cells[cells.count - 1]
+            cells.removeLast()
+            let bytes = ByteView(cell.at, cell.size)
+            #expect(bytes.buffer.allSatisfy { $0 == cell.stamp }, "a cell of \(cell.size) was overwritten")
+            slabs.free(cell.at)
         }
 
-        /// Frees the rest with RAM short. A page that was emptied while RAM was plenty goes with the
-        /// next cell freed in it.
-        func freeAll() -> Bool {
-            ledger.limit = 0
-            var intact = true
-            while !held.isEmpty { if !free(held.count - 1) { intact = false } }
-            for size in slabs.classes.sizes {
-                if let cell = slabs.allocate(size, stripe: 0, reserve: 1 << 40) { slabs.free(cell) }
+        /// No two cells overlap, none reaches out of its page, and the sums are right.
+        func check() {
+            let order = cells.sorted { $0.at < $1.at }
+            for (a, b) in zip(order, order.dropFirst()) {
+                #expect(a.at + a.size <= b.at, "cells overlap")
             }
-            return intact
+            for cell in order {
+                let page = store.arena.address(store.arena.page(of: cell.at))
+                #expect(cell.at >= page + 2)
+                #expect(cell.at + cell.size <= page + store.arena.pageSize)
+                #expect(UInt(bitPattern: cell.at) & 3 == 0)
+            }
+            let usage = slabs.usage
+            #expect(usage.live == cells.reduce(0) { $0 + $1.size })
+            #expect(usage.held >= usage.live && usage.held <= usage.pages * store.arena.pageSize)
+            #expect(store.ledger.used == usage.pages * store.arena.pageSize)
         }
 
-        var liveBytes: Int { held.reduce(0) { $0 + slabs.capacity(of: $1.cell) } }
+        func freeAll() { while !cells.isEmpty { give(cells.count - 1) } }
     }
 
-    @Test(arguments: [4 << 10, 16 << 10, 64 << 10])
-    func aCellHoldsWhatItWasAskedForAndLittleIsLost(_ pageSize: Int) {
-        let classes = SizeClasses(pageSize: pageSize)
-        #expect(classes.sizes == classes.sizes.sorted())
-        #expect(classes.sizes.allSatisfy { $0 % 4 == 0 })
-        for size in 1...classes.largest {
-            let index = classes.index(for: size)
-            guard classes.sizes[index] >= size, index == 0 || classes.sizes[index - 1] < size else {
-                Issue.record("\(size) bytes get a cell of \(classes.sizes[index])")
-                return
-            }
-            // Up to 4 KiB with large pages: at most 3 % and the unit of 4 bytes.
-            if pageSize == 64 << 10, (16...4096).contains(size) {
-                #expect(classes.sizes[index] - size <= max(3, size * 3 / 100 + 4))
-            }
-        }
-    }
-
-    @Test(arguments: [4 << 10, 64 << 10], [UInt64(1), 2, 3])
-    func cellsNeverOverlapAndTheLedgerReturnsToZero(_ pageSize: Int, _ seed: UInt64) throws {
+    @Test(arguments: [4 << 10, 16 << 10, 64 << 10]) func cellsDoNotOverlap(_ pageSize: Int) throws {
         let bench = try Bench(pageSize: pageSize)
-        var random = Random(seed: seed)
-        let largest = bench.slabs.classes.largest
-        for step in 0..<6000 {
-            let grows = step % 2000 < 1300
-            if bench.held.isEmpty || random.below(10) < (grows ? 7 : 2) {
-                let most = random.below(10) == 0 ? largest : min(largest, 300)
-                try #require(bench.allocate(1 + Int(random.below(UInt64(most)))))
-            } else {
-                try #require(bench.free(Int(random.below(UInt64(bench.held.count)))), "step \(step)")
+        let largest = UInt64(bench.slabs.classes.largest)
+        var random = Random(seed: UInt64(pageSize))
+        for round in 0..<6 {
+            let wanted = round & 1 == 0 ? 3000 : 300
+            while bench.cells.count != wanted {
+                let isMore = bench.cells.count < wanted
+                if random.below(4) != 0 ? isMore : !isMore || bench.cells.isEmpty {
+                    let size = 1 + Int(random.below(largest) >> random.below(6))
+                    #expect(bench.take(size, stripe: Int(random.below(16))))
+                } else {
+                    bench.give(Int(random.below(UInt64(bench.cells.count))))
+                }
             }
-            try #require(bench.slabs.pages * pageSize == bench.ledger.used)
-            if step % 50 == 0 { try #require(bench.slabs.liveBytes == bench.liveBytes) }
+            bench.check()
         }
-        #expect(bench.freeAll())
+        bench.freeAll()
+        bench.check()
+        // A class keeps its last page while RAM is not short, and gives it back once it is.
+        #expect(bench.slabs.usage.pages <= bench.slabs.classes.sizes.count)
+        bench.store.ledger.limit = 0
+        for size in bench.slabs.classes.sizes { #expect(bench.take(size, reserve: 64 << 20)) }
+        bench.freeAll()
+        #expect(bench.store.ledger.used == 0)
         #expect(bench.slabs.usage == (0, 0, 0))
-        #expect(bench.ledger.used == 0)
     }
 
-    @Test func freedCellsAreUsedBeforeAnotherPageIsTaken() throws {
-        let bench = try Bench(pageSize: 64 << 10)
-        while bench.slabs.pages < 4 { #expect(bench.allocate(500)) }
-        _ = bench.held.indices.reversed().filter { $0 % 2 == 0 }.map { bench.free($0) }
-        let count = bench.held.count
-        while bench.held.count < count * 2 - 2 { #expect(bench.allocate(500)) }
-        #expect(bench.slabs.pages == 4)
-        #expect(bench.freeAll())
-    }
-
-    @Test func withoutRAMThereIsNoCell() throws {
-        let bench = try Bench(pageSize: 4 << 10, limit: 8 << 10)
-        while bench.allocate(1000) {}
-        #expect(bench.ledger.used == 8 << 10)
-        #expect(!bench.slabs.hasFreeCell(1000))
-        #expect(bench.slabs.allocate(1000, stripe: 1, reserve: 4 << 10) != nil)
-        #expect(bench.ledger.used == 12 << 10)
-        let before = bench.held.count
-        #expect(bench.free(0))
-        #expect(bench.allocate(1000))
-        #expect(bench.held.count == before)
-    }
-
-    @Test func aCellKnowsItsStripeUntilItIsFreed() throws {
-        let bench = try Bench(pageSize: 4 << 10)
-        #expect(bench.allocate(100, stripe: 0))
-        #expect(bench.allocate(100, stripe: 1023))
-        let page = bench.arena.page(of: bench.held[0].cell)
-        #expect(bench.slabs.owner(page, 0) == 0)
-        #expect(bench.slabs.owner(page, 1) == 1023)
-        #expect(bench.slabs.owner(page, 2) == nil)
-        #expect(bench.free(0))
-        #expect(bench.slabs.owner(page, 0) == nil)
-        #expect(bench.slabs.owner(page, 1) == 1023)
-    }
-}
-
-extension SlabAllocatorTests {
-    /// Method: leaves one cell in eight, then empties sparse pages as `StoreWorker.evacuate` does.
-    @Test(arguments: [4 << 10, 64 << 10]) func emptyingSparsePagesGivesTheirRAMBack(_ pageSize: Int) throws {
-        let bench = try Bench(pageSize: pageSize)
-        let size = 300, capacity = Int(bench.slabs.capacities[bench.slabs.classes.index(for: size)])
-        while bench.held.count < capacity * 32 { try #require(bench.allocate(size)) }
-        for index in (0..<bench.held.count).reversed() where index % 8 != 0 { #expect(bench.free(index)) }
-        let sparse = bench.slabs.pages
-        #expect(bench.slabs.canBeEmptied)
-        while let (page, sizeClass) = bench.slabs.sparsestPage() {
-            for index in 0..<capacity where bench.slabs.owner(page, index) != nil {
-                let old = bench.slabs.cell(page, index, sizeClass)
-                let at = try #require(bench.held.firstIndex { $0.cell == old })
-                let new = try #require(bench.slabs.allocate(size, stripe: 5))
-                #expect(bench.arena.page(of: new) != page)
-                new.copyMemory(from: old, byteCount: bench.slabs.capacity(of: old))
-                bench.held[at].cell = new
-                bench.slabs.free(old)
+    @Test func everySizeFitsItsClassAndWastesLittle() throws {
+        let small = try Bench(pageSize: 4 << 10), large = try Bench(pageSize: 64 << 10)
+        for classes in [small.slabs.classes, large.slabs.classes] {
+            #expect(classes.sizes == classes.sizes.sorted() && classes.sizes.allSatisfy { $0 & 3 == 0 })
+            for size in 1...classes.largest {
+                let index = classes.index(for: size)
+                #expect(classes.sizes[index] >= size)
+                #expect(index == 0 || classes.sizes[index - 1] < size)
             }
-            bench.slabs.restore(page)
         }
-        #expect(sparse >= 31)
-        #expect(bench.slabs.pages <= 32 / 8 + 2)
-        #expect(bench.ledger.used == bench.slabs.pages * pageSize)
-        #expect(bench.freeAll())
-        #expect(bench.ledger.used == 0)
+        func lost(_ size: Int, _ bench: Bench) -> Int {
+            let classes = bench.slabs.classes
+            return classes.sizes[classes.index(for: size)] - size
+        }
+        for size in 16...960 { #expect(lost(size, small) * 8 < size + 32, "\(size)") }
+        for size in 16...4096 {
+            let step = size <= 128 ? 4 : size <= 640 ? 8 : size <= 1280 ? 16 : size <= 2560 ? 32 : 64
+            #expect(lost(size, large) < step, "\(size)")
+        }
+        #expect(large.slabs.classes.largest > 8 << 10)
     }
 
-    @Test func aPageBeingEmptiedHandsOutNoCellUntilItIsRestored() throws {
+    /// Method: whenever a free cell is promised, allocating takes no page.
+    @Test func aPromisedCellTakesNoPage() throws {
         let bench = try Bench(pageSize: 4 << 10)
-        let capacity = Int(bench.slabs.capacities[bench.slabs.classes.index(for: 100)])
-        while bench.held.count < capacity * 6 { try #require(bench.allocate(100)) }
-        for index in (0..<bench.held.count).reversed() where index % 2 == 0 { #expect(bench.free(index)) }
-        let (page, _) = try #require(bench.slabs.sparsestPage())
-        let moved = try #require(bench.held.firstIndex { bench.arena.page(of: $0.cell) == page })
-        #expect(bench.free(moved))
-        for _ in 0..<capacity * 6 {
-            try #require(bench.allocate(100))
-            #expect(bench.arena.page(of: bench.held.last!.cell) != page)
+        var random = Random(seed: 9), promised = 0
+        for _ in 0..<4000 {
+            let size = 20 + Int(random.below(4)) * 150
+            if random.below(5) < 3 {
+                let isPromised = bench.slabs.hasFreeCell(size), used = bench.store.ledger.used
+                #expect(bench.take(size))
+                if isPromised {
+                    promised += 1
+                    #expect(bench.store.ledger.used == used)
+                }
+            } else if !bench.cells.isEmpty {
+                bench.give(Int(random.below(UInt64(bench.cells.count))))
+            }
         }
+        #expect(promised > 1000)
+        #expect(!bench.slabs.hasFreeCell(bench.slabs.classes.largest + 1))
+    }
+
+    @Test func withoutRAMThereIsNoCellAndTheLedgerStays() throws {
+        let bench = try Bench(pageSize: 4 << 10, limit: 8 << 12)
+        while bench.take(200) {}
+        let count = bench.cells.count
+        #expect(bench.store.ledger.used == 8 << 12)
+        #expect(!bench.take(200) && !bench.take(20))
+        #expect(bench.take(20, reserve: 1 << 12))
+        #expect(!bench.take(900, reserve: 1 << 12))
+        bench.check()
+        bench.give(count)
+        bench.give(0)
+        #expect(bench.take(200) && !bench.take(200))
+        bench.freeAll()
+        #expect(bench.store.ledger.used == 1 << 12, "the class keeps a page now that RAM is not short")
+    }
+
+    /// Method: of ten pages' cells every eighth stays; the sparsest page is emptied by hand.
+    @Test func aSparsePageIsEmptiedAndGivenBack() throws {
+        let bench = try Bench(pageSize: 4 << 10)
+        while bench.slabs.usage.pages < 10 { #expect(bench.take(100, stripe: bench.cells.count % 16)) }
+        #expect(!bench.slabs.canBeEmptied && bench.slabs.sparsestPage() == nil)
+        for index in (0..<bench.cells.count).reversed() where index % 8 != 0 { bench.give(index) }
+        #expect(bench.slabs.canBeEmptied)
+        let before = bench.store.ledger.used
+        let (page, sizeClass) = try #require(bench.slabs.sparsestPage())
+        func isOnPage(_ cell: Bench.Cell) -> Bool { bench.store.arena.page(of: cell.at) == page }
+        let owned = bench.cells.filter(isOnPage)
+        #expect(!owned.isEmpty)
+        var found = 0
+        for index in 0..<Int(bench.slabs.capacities[sizeClass]) {
+            let at = bench.slabs.cell(page, index, sizeClass)
+            let owner = owned.first { $0.at == at }
+            #expect(bench.slabs.owner(page, index) == owner?.stripe)
+            found += owner == nil ? 0 : 1
+        }
+        #expect(found == owned.count)
+        // No cell of it is handed out, also after one was freed, until all others are taken.
+        func leave(_ cell: Bench.Cell) throws {
+            bench.give(try #require(bench.cells.firstIndex { $0.at == cell.at }))
+        }
+        try leave(owned[0])
+        while bench.slabs.usage.pages == 10 { #expect(bench.take(100)) }
+        #expect(bench.cells.count(where: isOnPage) == owned.count - 1)
+        for cell in owned.dropFirst() {
+            #expect(bench.slabs.usage.pages == 11)
+            try leave(cell)
+        }
+        #expect(bench.store.ledger.used == before)
+        // Given back: nothing in it is this worker's to move, and restoring it changes nothing.
+        #expect(bench.slabs.owner(page, 0) == nil)
         bench.slabs.restore(page)
-        let pages = bench.slabs.pages
-        while bench.slabs.pages == pages { try #require(bench.allocate(100)) }
-        #expect(bench.held.contains { bench.arena.page(of: $0.cell) == page })
-        #expect(bench.freeAll())
+        bench.check()
     }
 
-    @Test func anEmptyPageIsKeptOnlyWhileRAMIsPlenty() throws {
+    @Test func aRestoredPageIsUsedAgain() throws {
         let bench = try Bench(pageSize: 4 << 10)
-        #expect(bench.allocate(100))
-        #expect(bench.free(0))
-        #expect(bench.slabs.pages == 1)
-        #expect(bench.allocate(100))
-        bench.ledger.limit = 4 << 10
-        #expect(bench.free(0))
-        #expect(bench.slabs.pages == 0)
-        #expect(bench.ledger.used == 0)
+        while bench.slabs.usage.pages < 10 { #expect(bench.take(100)) }
+        for index in (0..<bench.cells.count).reversed() where index % 8 != 0 { bench.give(index) }
+        var pages: [UInt32] = []
+        while let (page, _) = bench.slabs.sparsestPage() { pages.append(page) }
+        #expect(pages.count >= 8 && Set(pages).count == pages.count)
+        for page in pages { bench.slabs.restore(page) }
+        let used = bench.store.ledger.used
+        while bench.slabs.hasFreeCell(100) { #expect(bench.take(100)) }
+        #expect(bench.store.ledger.used == used)
+        bench.check()
     }
 }

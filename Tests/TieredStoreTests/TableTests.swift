@@ -3,197 +3,204 @@ import Testing
 
 @testable import TieredStore
 
-/// Method: one table does what a dictionary does, with hashes of its own making: well spread, or
-/// so few that every bucket overflows.
-@Suite struct TableTests {
-    /// A table, cells for its entries, and the dictionary it must equal.
-    final class Bench {
-        static let cellSize = 64
-        let space: AddressSpace
-        let extents: Extents
-        let ledger = Ledger(limit: .max / 2)
+/// Proves that the index finds what is in it, and nothing else, whatever came and went.
+struct TableTests {
+    /// A table with entries in memory of its own; keys are numbers, `hash` says where they live.
+    private final class Bench {
+        static let stride = 32
+        let store: Store
+        let base: UnsafeMutableRawPointer
+        let tags: UInt64
         var table = Table()
-        /// Offset of each key's entry.
-        var model: [UInt64: Int] = [:]
-        private let homes: UInt64
-        private var next = cellSize
-        private var free: [Int] = []
+        /// Key → offset of its entry.
+        var model: [UInt64: UInt64] = [:]
+        private var free: [UInt64]
 
-        /// `homes`: how many hashes there are.
-        init(homes: UInt64 = .max) throws {
-            space = try #require(AddressSpace(byteCount: 32 << 20))
-            extents = Extents(space, from: 16 << 20, ledger: ledger)
-            self.homes = homes
+        /// `tags`: how many different tags the hashes have.
+        init(keys: Int, tags: UInt64 = 1 << 23) throws {
+            store = try #require(Store(.tiny))
+            base = .allocate(byteCount: (keys + 1) * Bench.stride, alignment: 64)
+            free = (1...UInt64(keys)).map { $0 * UInt64(Bench.stride) }
+            self.tags = tags
         }
 
-        func hash(_ number: UInt64) -> UInt64 {
-            // Spread over all tags, however few there are.
-            let mixed = number &* 0x9e37_79b9_7f4a_7c15
-            return homes == .max ? mixed : mixed % homes &* (1 << 54 / homes)
+        deinit {
+            table.destroy(store.extents)
+            store.tearDown()
+            base.deallocate()
         }
 
-        func slot(_ number: UInt64) -> UnsafeMutablePointer<UInt64>? {
-            withUnsafeBytes(of: number) { table.find(hash(number), ByteView($0), base: space.base) }
+        func hash(_ key: UInt64) -> UInt64 {
+            let mixed = key &* 0x9e37_79b9_7f4a_7c15
+            return (mixed >> 20) % tags &* ((1 << 23) / tags) << 31
         }
 
-        func insert(_ number: UInt64) {
-            let offset = free.popLast() ?? next
-            if offset == next { next += Bench.cellSize }
-            withUnsafeBytes(of: number) {
-                Entry(space.base + offset).initialise(type: .string, key: ByteView($0), expiry: nil)
+        func find(_ key: UInt64) -> UnsafeMutablePointer<Table.Slot>? {
+            withUnsafeBytes(of: key) { table.find(hash(key), ByteView($0), base: base) }
+        }
+
+        /// Inserts a key that is not there, without asking the table to grow.
+        func put(_ key: UInt64) throws {
+            let last = free.popLast(), offset = try #require(last)
+            withUnsafeBytes(of: key) {
+                Entry(base + Int(offset)).initialise(type: .string, key: ByteView($0), expiry: nil)
             }
-            let hasRoom = table.reserveOne(extents, reserve: 0)
-            #expect(hasRoom)
-            table.insert(Table.tag(hash(number)), UInt64(offset) | Table.residentBit)
-            model[number] = offset
+            let content = offset | (key & 1 == 0 ? Table.residentBit : Table.volatileBit)
+            let slot = table.insert(Table.tag(hash(key)), content)
+            #expect(slot.pointee & ~(Table.overflowBit | Table.tagMask) == content)
+            model[key] = offset
         }
 
-        func remove(_ number: UInt64) {
-            guard let slot = slot(number), let offset = model.removeValue(forKey: number) else {
-                Issue.record("no slot for \(number)")
-                return
+        func reserve() -> Bool { table.reserveOne(store.extents, reserve: 0) }
+
+        func remove(_ key: UInt64) throws {
+            table.remove(try #require(find(key)))
+            let offset = model.removeValue(forKey: key)
+            free.append(try #require(offset))
+        }
+
+        var marked: Int {
+            (0..<Int(table.buckets)).count { table.slots![$0 * 8] & Table.overflowBit != 0 }
+        }
+
+        /// Every key is found where it is, exactly once by its home, and no other key is.
+        func check(absent: Range<UInt64>) {
+            #expect(table.count == model.count)
+            for (key, offset) in model {
+                let slot = find(key)?.pointee ?? 0
+                #expect(slot & Table.offsetMask == offset, "key \(key)")
+                #expect((slot & Table.residentBit != 0) == (key & 1 == 0))
+                #expect((slot & Table.volatileBit != 0) == (key & 1 == 1))
             }
-            table.remove(slot)
-            table.shrinkIfSparse(extents)
-            free.append(offset)
-        }
-
-        /// Whether the table finds each key of the model, at its entry.
-        var findsAll: Bool {
-            model.allSatisfy { number, offset in
-                slot(number).map { Int($0.pointee & Table.offsetMask) } == offset
+            for key in absent where model[key] == nil {
+                #expect(find(key) == nil, "absent key \(key)")
             }
-        }
-
-        /// The keys in the order of home buckets.
-        var walked: [UInt64] {
-            var numbers: [UInt64] = []
+            var seen: [UInt64] = []
             for bucket in 0..<Int(table.buckets) {
                 table.forEach(home: bucket) { slot in
-                    let key = Entry(space.base + Int(slot & Table.offsetMask)).key
-                    numbers.append(key.base.loadUnaligned(as: UInt64.self))
+                    #expect(table.home((slot & Table.tagMask) >> Table.tagShift) == bucket)
+                    seen.append(slot & Table.offsetMask)
                 }
             }
-            return numbers
+            #expect(seen.sorted() == model.values.sorted())
         }
     }
 
-    @Test(arguments: [UInt64.max, 3, 40, 1000], [UInt64(1), 2])
-    func doesWhatADictionaryDoes(_ homes: UInt64, _ seed: UInt64) throws {
-        let bench = try Bench(homes: homes)
-        var random = Random(seed: seed)
-        // Few hashes make long chains: fewer keys then.
-        let range = homes < 100 ? UInt64(150) : 3000
-        for step in 0..<30_000 {
-            let number = random.below(range)
-            let grows = step / 5000 % 2 == 0
-            if bench.model[number] == nil {
-                try #require(bench.slot(number) == nil)
-                if random.below(10) < (grows ? 9 : 2) { bench.insert(number) }
-            } else if random.below(10) < (grows ? 1 : 8) {
-                bench.remove(number)
+    /// Method: the same changes to a table and a dictionary, growing, churning, then shrinking.
+    /// The second run's keys share 40 tags, so that they overflow through many buckets.
+    @Test(arguments: [
+        (1, 3000, 1 << 23), (2, 200, 40), (3, 12, 1), (4, 600, 1 << 23),
+    ] as [(UInt64, Int, UInt64)])
+    func itAnswersAsADictionaryDoes(_ seed: UInt64, _ size: Int, _ tags: UInt64) throws {
+        let bench = try Bench(keys: size + 1, tags: tags)
+        let before = bench.store.ledger.used
+        var random = Random(seed: seed), largest: UInt32 = 0, present: [UInt64] = []
+        let keys = UInt64(size) * 2
+        for phase in 0..<8 {
+            // Shares of insertions in eighths: up, about level, down to nothing.
+            let share: UInt64 = [8, 6, 4, 4, 6, 4, 2, 0][phase]
+            for _ in 0..<size {
+                let key = random.below(keys)
+                if random.below(8) < share {
+                    guard bench.model.count < size, bench.model[key] == nil else { continue }
+                    #expect(bench.reserve())
+                    try bench.put(key)
+                    present.append(key)
+                } else if !present.isEmpty {
+                    present.swapAt(Int(random.below(UInt64(present.count))), present.count - 1)
+                    try bench.remove(present.removeLast())
+                    bench.table.shrinkIfSparse(bench.store.extents)
+                }
             }
-            try #require(Int(bench.table.count) == bench.model.count)
-            if step % 2500 == 0 { try #require(bench.findsAll) }
+            largest = max(largest, bench.table.buckets)
+            bench.check(absent: 0..<keys)
         }
-        #expect(bench.findsAll)
-        #expect(bench.walked.sorted() == bench.model.keys.sorted())
-        bench.table.destroy(bench.extents)
-        #expect(bench.ledger.used == 0)
-        #expect(bench.slot(1) == nil)
+        #expect(largest >= UInt32(size) / 12)
+        #expect(bench.table.buckets < max(5, largest / 2), "it has not shrunk")
+        for key in bench.model.keys { try bench.remove(key) }
+        bench.table.destroy(bench.store.extents)
+        #expect(bench.find(1) == nil && bench.table.count == 0)
+        #expect(bench.store.ledger.used == before)
     }
 
-    @Test func growsByAQuarterAtMostAndShrinksAgain() throws {
-        let bench = try Bench()
-        var last = 0
-        for number in 0..<50_000 as Range<UInt64> {
-            bench.insert(number)
-            let buckets = Int(bench.table.buckets)
-            if last >= 4, buckets > last { #expect(buckets * 4 <= last * 5) }
-            #expect(bench.table.count <= buckets * 8)
-            last = buckets
+    /// Method: removals and insertions at a constant count, without the rebuild that `reserveOne`
+    /// would make, until the walk has no unmarked bucket to end at.
+    @Test func anAbsentKeyIsAbsentAlsoWhenEveryBucketOverflowed() throws {
+        let bench = try Bench(keys: 64)
+        var random = Random(seed: 5), next: UInt64 = 0
+        func add() throws {
+            try bench.put(next)
+            next += 1
         }
-        #expect(bench.table.count * 10 >= bench.table.buckets * 50)
-        for number in 0..<50_000 as Range<UInt64> { bench.remove(number) }
-        #expect(bench.table.buckets <= 4)
-        #expect(bench.ledger.used == 0)
-    }
-
-    @Test func homeBucketsAreInTagOrder() throws {
-        let bench = try Bench()
-        for number in 0..<5000 as Range<UInt64> { bench.insert(number) }
-        let table = bench.table
-        for bucket in 0..<Int(table.buckets) {
-            let first = table.firstTag(of: bucket)
-            #expect(table.home(first) == bucket)
-            if bucket > 0 { #expect(table.home(first - 1) == bucket - 1) }
+        while bench.table.buckets < 4 || !bench.table.needsGrowth {
+            #expect(bench.reserve())
+            try add()
         }
-        let homes = bench.walked.map { table.home(Table.tag(bench.hash($0))) }
-        #expect(homes == homes.sorted())
+        let buckets = Int(bench.table.buckets), count = bench.model.count
+        for _ in 0..<100_000 where bench.marked < buckets {
+            let keys = bench.model.keys.sorted()
+            try bench.remove(keys[Int(random.below(UInt64(keys.count)))])
+            try add()
+        }
+        #expect(bench.marked == buckets && bench.model.count == count)
+        bench.check(absent: next..<next + 1000)
     }
 
-    @Test func removingLeavesWhatOverflowedInPlace() throws {
-        let bench = try Bench(homes: 1)
-        for number in 0..<100 as Range<UInt64> { bench.insert(number) }
-        for number in 0..<100 as Range<UInt64> where number % 10 != 3 { bench.remove(number) }
-        #expect(bench.walked.sorted() == (0..<10).map { $0 * 10 + 3 })
-        #expect(bench.findsAll)
+    @Test func wornTablesAreRebuiltBeforeEveryBucketIsMarked() throws {
+        let bench = try Bench(keys: 2000)
+        var random = Random(seed: 6), keys: [UInt64] = []
+        for key in 0..<UInt64(1300) {
+            #expect(bench.reserve())
+            try bench.put(key)
+            keys.append(key)
+        }
+        var most = 0
+        for key in 2000..<UInt64(42_000) {
+            let at = Int(random.below(UInt64(keys.count)))
+            try bench.remove(keys[at])
+            #expect(bench.reserve())
+            most = max(most, bench.marked * 100 / Int(bench.table.buckets))
+            try bench.put(key)
+            keys[at] = key
+        }
+        #expect(most <= 75)
+        bench.check(absent: 50_000..<51_000)
     }
 
-    @Test func withoutRAMATableFillsUpAndThenSaysSo() throws {
-        let bench = try Bench()
-        while bench.table.buckets < 64 { bench.insert(UInt64(bench.model.count)) }
-        bench.ledger.limit = 0
-        while bench.table.count < 64 * 8 - 1 { bench.insert(UInt64(bench.model.count)) }
-        let hasRoom = bench.table.reserveOne(bench.extents, reserve: 0)
-        #expect(!hasRoom)
-        #expect(bench.findsAll)
-        #expect(bench.table.buckets == 64)
-        #expect(bench.slot(1 << 40) == nil)
+    @Test func withoutRAMItFillsToItsLastSlotButOne() throws {
+        let bench = try Bench(keys: 2000)
+        var next: UInt64 = 0
+        while bench.table.buckets < 64 {
+            #expect(bench.reserve())
+            try bench.put(next)
+            next += 1
+        }
+        bench.store.ledger.limit = bench.store.ledger.used
+        while bench.reserve() {
+            try bench.put(next)
+            next += 1
+        }
+        #expect(bench.table.buckets == 64 && bench.table.count == 64 * 8 - 1)
+        bench.check(absent: next..<next + 1000)
+        bench.store.ledger.limit = 1 << 20
+        #expect(bench.reserve() && bench.table.buckets == 80)
+        bench.check(absent: next..<next + 1000)
     }
-}
 
-extension TableTests {
-    /// Method: keys of one home bucket after the other are added until it overflows, then removed,
-    /// so that every bucket is marked as overflown at some time.
-    @Test(arguments: [3, 9, 200])
-    func anAbsentKeyIsAnsweredThoughEveryBucketHasOverflown(_ keep: Int) throws {
-        let bench = try Bench()
-        for number in 0..<UInt64(keep) { bench.insert(number) }
-        var probe: UInt64 = 1000
-        for _ in 0..<4 {
+    @Test func homesAreInTagOrder() throws {
+        let bench = try Bench(keys: 2000)
+        var seen: Set<UInt32> = []
+        for key in 0..<UInt64(2000) {
+            #expect(bench.reserve())
+            try bench.put(key)
+            guard seen.insert(bench.table.buckets).inserted else { continue }
+            #expect(bench.table.home(0x7f_ffff) == Int(bench.table.buckets) - 1)
             for bucket in 0..<Int(bench.table.buckets) {
-                var added: [UInt64] = []
-                while added.count < 9, !bench.table.needsGrowth {
-                    if bench.table.home(Table.tag(bench.hash(probe))) == bucket {
-                        bench.insert(probe)
-                        added.append(probe)
-                    }
-                    probe += 1
-                }
-                for number in added { bench.remove(number) }
+                let first = bench.table.firstTag(of: bucket)
+                #expect(bench.table.home(first) == bucket)
+                #expect(first == 0 ? bucket == 0 : bench.table.home(first - 1) == bucket - 1)
             }
         }
-        #expect(bench.slot(1 << 40) == nil)
-        #expect(bench.findsAll)
-    }
-
-    /// Method: a steady load just below the point of growth, keys coming and going.
-    @Test func marksOfOverflowDoNotPileUpUnderASteadyLoad() throws {
-        let bench = try Bench()
-        var random = Random(seed: 9)
-        while bench.table.buckets < 56 { bench.insert(random.next()) }
-        while !bench.table.needsGrowth { bench.insert(random.next()) }
-        var numbers = Array(bench.model.keys).sorted()
-        for _ in 0..<20_000 {
-            let at = Int(random.below(UInt64(numbers.count)))
-            bench.remove(numbers[at])
-            numbers[at] = random.next()
-            bench.insert(numbers[at])
-        }
-        let slots = try #require(bench.table.slots)
-        let marked = (0..<Int(bench.table.buckets)).filter { slots[$0 * 8] & Table.overflowBit != 0 }.count
-        #expect(marked <= Int(bench.table.buckets) * 2 / 3)
-        #expect(bench.findsAll)
+        #expect(seen.sorted().prefix(12) == [1, 2, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20])
     }
 }

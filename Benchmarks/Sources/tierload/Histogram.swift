@@ -6,7 +6,8 @@ struct Histogram {
 
     mutating func record(_ value: UInt64) {
         let exponent = value < 32 ? 0 : 58 - value.leadingZeroBitCount
-        let index = value < 32 ? Int(value) : min(40 * 32 - 1, (exponent + 1) * 32 + Int(value >> UInt64(exponent)) - 32)
+        let slot = (exponent + 1) * 32 + Int(value >> UInt64(exponent)) - 32
+        let index = value < 32 ? Int(value) : min(40 * 32 - 1, slot)
         counts[index] += 1
         count += 1
         if value > maximum { maximum = value }

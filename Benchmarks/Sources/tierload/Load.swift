@@ -12,6 +12,8 @@ struct Plan {
     var requests = 1_000_000
     var seconds = 0.0
     var verify = true
+    /// memcached's text protocol instead of RESP.
+    var memcached = false
     var seed: UInt64 = 1
     /// Requests a second in all; 0: as fast as replies come.
     var rate = 0.0
@@ -158,16 +160,22 @@ final class Load {
             out.copyMemory(from: text.utf8Start, byteCount: text.utf8CodeUnitCount)
             out += text.utf8CodeUnitCount
         }
-        if isSet { put("*3\r\n$3\r\nSET\r\n$16\r\nkey:") } else { put("*2\r\n$3\r\nGET\r\n$16\r\nkey:") }
+        if plan.memcached {
+            if isSet { put("set key:") } else { put("get key:") }
+        } else if isSet {
+            put("*3\r\n$3\r\nSET\r\n$16\r\nkey:")
+        } else {
+            put("*2\r\n$3\r\nGET\r\n$16\r\nkey:")
+        }
         var rest = key
         for at in stride(from: 11, through: 0, by: -1) {
             out.storeBytes(of: UInt8(48 + rest % 10), toByteOffset: at, as: UInt8.self)
             rest /= 10
         }
         out += 12
-        put("\r\n")
+        if plan.memcached, isSet { put(" 0 0 ") } else { put("\r\n") }
         if isSet {
-            put("$")
+            if !plan.memcached { put("$") }
             for digit in String(plan.size).utf8 {
                 out.storeBytes(of: digit, as: UInt8.self)
                 out += 1
@@ -226,6 +234,7 @@ final class Load {
     private func reply(_ client: Client, _ bytes: UnsafeMutableRawPointer, _ count: Int, _ key: Int) -> Int {
         guard count > 0, let end = memchr(bytes, 10, count) else { return 0 }
         let line = end - UnsafeMutableRawPointer(bytes) + 1
+        if plan.memcached { return memcachedReply(client, bytes, count, line, key) }
         switch bytes.load(as: UInt8.self) {
         case 43: return line
         case 36:
@@ -244,10 +253,34 @@ final class Load {
             }
             return line + length + 2
         default:
-            outcome.errors += 1
-            if outcome.firstError.isEmpty {
-                outcome.firstError = String(decoding: UnsafeRawBufferPointer(start: bytes, count: line - 2), as: UTF8.self)
-            }
+            note(error: bytes, line)
+            return line
+        }
+    }
+
+    private func note(error bytes: UnsafeRawPointer, _ line: Int) {
+        outcome.errors += 1
+        guard outcome.firstError.isEmpty else { return }
+        outcome.firstError = String(
+            decoding: UnsafeRawBufferPointer(start: bytes, count: line - 2), as: UTF8.self)
+    }
+
+    /// The same for memcached's text protocol: STORED, END, or VALUE key flags bytes, data, END.
+    private func memcachedReply(
+        _ client: Client, _ bytes: UnsafeMutableRawPointer, _ count: Int, _ line: Int, _ key: Int
+    ) -> Int {
+        switch bytes.load(as: UInt8.self) {
+        case UInt8(ascii: "E") where line == 5:
+            outcome.misses += 1
+            return line
+        case UInt8(ascii: "V"):
+            let whole = line + plan.size + 2 + 5
+            if count < whole { return 0 }
+            if plan.verify, !Content.matches(bytes + line, key: key, size: plan.size) { outcome.wrong += 1 }
+            return whole
+        case UInt8(ascii: "S") where line == 8: return line
+        default:
+            note(error: bytes, line)
             return line
         }
     }

@@ -21,6 +21,7 @@ struct TierLoad: ParsableCommand {
     @Option(help: "Process whose CPU time is reported a request.") var pid = 0
     @Option var seed: UInt64 = 1
     @Flag(help: "Do not look at values.") var noVerify = false
+    @Flag(help: "Speak memcached's text protocol.") var memcached = false
     @Option(help: "Name for the output line.") var name = ""
 
     func run() throws {
@@ -29,7 +30,8 @@ struct TierLoad: ParsableCommand {
         }
         let plan = Plan(
             port: port, clients: clients, pipeline: pipeline, size: size, setShare: sets,
-            requests: requests, seconds: seconds, verify: !noVerify, seed: seed, rate: rate)
+            requests: requests, seconds: seconds, verify: !noVerify,
+            memcached: memcached, seed: seed, rate: rate)
         let before = cpu()
         let outcome = Load(plan, distribution).run()
         let spent = cpu() - before

@@ -113,7 +113,8 @@ enum Content {
             at += 8
         }
         while at < size {
-            target.storeBytes(of: UInt8(truncatingIfNeeded: word >> UInt64((at & 7) * 8)), toByteOffset: at, as: UInt8.self)
+            let byte = UInt8(truncatingIfNeeded: word >> UInt64((at & 7) * 8))
+            target.storeBytes(of: byte, toByteOffset: at, as: UInt8.self)
             at += 1
         }
     }

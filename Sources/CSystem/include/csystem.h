@@ -18,6 +18,8 @@
 
 static inline void csystem_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
 
+static inline void csystem_prefetch_write(const void *address) { __builtin_prefetch(address, 1, 3); }
+
 static inline void csystem_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -49,14 +51,6 @@ static inline uint64_t csystem_realtime_us(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (uint64_t)t.tv_sec * 1000000ull + (uint64_t)t.tv_nsec / 1000ull;
-}
-
-/// Pins the calling thread to one core; 0 or errno.
-static inline int csystem_pin_to_core(int core) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(core, &set);
-    return sched_setaffinity(0, sizeof(set), &set) == 0 ? 0 : errno;
 }
 
 /// Number of cores this process may run on.

@@ -59,7 +59,7 @@ enum GenericCommands {
                 "Lets a key expire at a Unix time in milliseconds.",
                 "key unix-time-milliseconds" + condition, expire),
             row("persist", 2, [.write, .fast], "2.2.0", "Takes a key's expiry away.", "key", persist),
-            row("ttl", 2, [.readonly, .fast], "1.0.0", "Returns the seconds a key has left.", "key", timeLeft),
+            row("ttl", 2, [.readonly, .fast], "1.0.0", "Returns the seconds a key has.", "key", timeLeft),
             row("pttl", 2, [.readonly, .fast], "2.6.0", "Returns the milliseconds a key has left.", "key",
                 timeLeft),
             row("expiretime", 2, [.readonly, .fast], "7.0.0", "Returns the Unix time a key expires at.",
@@ -125,10 +125,16 @@ enum GenericCommands {
 
     // MARK: Names
 
+    /// The value of the first key for the second too.
+    private static func duplicate(_ call: Call) throws(CommandError) {
+        if call.keys.exists(0), let count = try? call.keys.stringCount(0) { try call.requireRoom(count) }
+        try call.keys.copy(0, to: 1)
+    }
+
     static func rename(_ call: Call) throws(CommandError) {
         guard call.keys.exists(0) else { throw .noSuchKey }
         if !(call.keys.key(0) == call.keys.key(1)) {
-            try call.keys.copy(0, to: 1)
+            try duplicate(call)
             call.keys.delete(0)
         }
         call.reply.ok()
@@ -137,7 +143,7 @@ enum GenericCommands {
     static func renameIfFree(_ call: Call) throws(CommandError) {
         guard call.keys.exists(0) else { throw .noSuchKey }
         if call.keys.exists(1) { return call.reply.integer(0) }
-        try call.keys.copy(0, to: 1)
+        try duplicate(call)
         call.keys.delete(0)
         call.reply.integer(1)
     }
@@ -177,7 +183,7 @@ enum GenericCommands {
         }
         guard call.keys.exists(0) else { return call.reply.integer(0) }
         if call.keys.exists(1), !replaces { return call.reply.integer(0) }
-        try call.keys.copy(0, to: 1)
+        try duplicate(call)
         call.reply.integer(1)
     }
 
@@ -198,7 +204,7 @@ enum GenericCommands {
             throw .message("ERR source and destination objects are the same")
         }
         guard call.keys.exists(0), !call.keys.exists(1) else { return call.reply.integer(0) }
-        try call.keys.copy(0, to: 1)
+        try duplicate(call)
         call.keys.delete(0)
         call.reply.integer(1)
     }
@@ -268,14 +274,19 @@ enum GenericCommands {
         guard call.keys.exists(0) else { return call.reply.integer(-2) }
         guard let time = call.keys.expiry(0) else { return call.reply.integer(-1) }
         let left = max(0, time - call.now)
-        call.reply.integer(call.command.name == "ttl" ? (left + 500) / 1000 : left)
+        call.reply.integer(call.command.name == "ttl" ? seconds(left) : left)
+    }
+
+    /// Rounded; without overflow up to the last millisecond there is.
+    private static func seconds(_ milliseconds: Int64) -> Int64 {
+        Int64((milliseconds.magnitude + 500) / 1000)
     }
 
     static func expiryTime(_ call: Call) throws(CommandError) {
         call.keys.countLookup(0)
         guard call.keys.exists(0) else { return call.reply.integer(-2) }
         guard let time = call.keys.expiry(0) else { return call.reply.integer(-1) }
-        call.reply.integer(call.command.name == "expiretime" ? (time + 500) / 1000 : time)
+        call.reply.integer(call.command.name == "expiretime" ? seconds(time) : time)
     }
 
     // MARK: Walking
@@ -378,7 +389,7 @@ enum GenericCommands {
     static func stringEncoding(_ keys: StagedKeys, _ i: Int) throws(CommandError) -> StaticString {
         if keys.isRaw(i) { return "raw" }
         guard let value = try keys.peekString(i) else { return "raw" }
-        if value.count <= 20, Decimal.int64(value) != nil { return "int" }
+        if value.count <= 20, !keys.isText(i), Decimal.int64(value) != nil { return "int" }
         return value.count <= 44 ? "embstr" : "raw"
     }
 

@@ -64,7 +64,9 @@ enum StringCommands {
         return [
             row("incr", 2, needs: .value, flags, "1.0.0", "Adds one to a number.", "key", increment),
             row("decr", 2, needs: .value, flags, "1.0.0", "Takes one from a number.", "key", decrement),
-            row("incrby", 3, needs: .value, flags, "1.0.0", "Adds to a number.", "key increment", incrementBy),
+            row(
+                "incrby", 3, needs: .value, flags, "1.0.0", "Adds to a number.", "key increment",
+                incrementBy),
             row("decrby", 3, needs: .value, flags, "1.0.0", "Takes from a number.", "key decrement",
                 decrementBy),
             row("incrbyfloat", 3, needs: .value, flags, "2.6.0", "Adds to a floating-point number.",
@@ -217,23 +219,29 @@ enum StringCommands {
 
     /// GETEX key [time | PERSIST] → bulk or null.
     static func getExpiring(_ call: Call) throws(CommandError) {
-        var change: Int64??
-        if call.wordCount > 2 {
-            let word = call.arguments[2]
-            if word.matches("persist"), call.wordCount == 3 {
-                change = .some(nil)
-            } else if Options.isExpiryWord(word), call.wordCount == 4 {
-                change = try Options.expiryOption(call, 2)
+        var persists = false, time: Int?
+        var i = 2
+        while i < call.wordCount {
+            let word = call.arguments[i]
+            if word.matches("persist"), time == nil {
+                persists = true
+            } else if Options.isExpiryWord(word), !persists, i + 1 < call.wordCount,
+                time.map({ Options.isSameWord(call.arguments[$0], word) }) ?? true {
+                time = i
+                i += 1
             } else {
                 throw .syntax
             }
+            i += 1
         }
-        try get(call)
-        guard call.keys.exists(0), let change else { return }
-        if let time = change, time <= call.now {
+        guard let value = try call.keys.string(0) else { return call.reply.null() }
+        // Redis 7.0 looks at the number only when there is a key.
+        let until: Int64? = if let time { try Options.expiryOption(call, time) } else { nil }
+        call.reply.bulk(value)
+        if let until, until <= call.now {
             call.keys.delete(0)
-        } else {
-            call.keys.setExpiry(0, change)
+        } else if until != nil || persists {
+            call.keys.setExpiry(0, until)
         }
     }
 
@@ -283,8 +291,10 @@ enum StringCommands {
         let old = try call.keys.stringCount(0)
         if part.isEmpty { return call.reply.integer(old ?? 0) }
         guard offset <= Int64(call.configuration.requestLimits.bulkBytes) else { throw .stringTooLong }
-        try requireFits(call, Int(offset) + part.count)
-        let bytes = try call.keys.editString(0, count: max(old ?? 0, Int(offset) + part.count))
+        let count = Int(offset) + part.count
+        try requireFits(call, count)
+        if count > old ?? 0 { try call.requireRoom(count) }
+        let bytes = try call.keys.editString(0, count: max(old ?? 0, count))
         bytes.copy(part, at: Int(offset))
         call.reply.integer(bytes.count)
     }
@@ -334,6 +344,7 @@ enum StringCommands {
             let text = ByteView(
                 UnsafeRawPointer(buffer.baseAddress!), Decimal.writeFixed(sum, to: buffer.baseAddress!))
             call.keys.setString(0, text, expiry: .keep)
+            call.keys.keepAsText(0)
             call.reply.bulk(text)
         }
     }

@@ -53,20 +53,25 @@ enum TierCommands {
     }
 
     /// TIER DEMOTE key … → how many of the keys are on SSD only now. A dirty value's write is
-    /// waited for. Errors: OOM when the SSD is full.
+    /// waited for. Errors: OOM when the SSD is full, IOERR when it does not take writes.
     static func demote(_ call: Call) throws(CommandError) {
-        var demoted = 0, isWaiting = false
+        var demoted = 0, isWaiting = false, isStarted = false
         for i in 0..<call.keys.count {
             switch call.keys.demote(i) {
             case .demoted: demoted += 1
-            case .started: isWaiting = true
+            case .writing: isWaiting = true
+            case .started: isStarted = true
             case .absent, .notTierable: break
             case .busy:
                 guard call.worker.isWriting else { throw .outOfMemory }
                 isWaiting = true
             }
         }
-        if isWaiting { throw .waitForWrites }
+        // A write was started again although the last one failed: the disk does not take it.
+        if isStarted, !isWaiting, call.worker.lastWriteError != 0 {
+            throw .message("IOERR the value could not be written to the tier file")
+        }
+        if isWaiting || isStarted { throw .waitForWrites }
         call.reply.integer(demoted)
     }
 

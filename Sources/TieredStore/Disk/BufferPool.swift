@@ -1,20 +1,25 @@
 import Primitives
 
 /// A worker's I/O buffers in one aligned block of memory: read buffers of 4 KiB, write buffers,
-/// and one buffer compaction reads into.
+/// one buffer compaction reads into, and one to encode records in.
 final class BufferPool {
     private let space: AddressSpace
     private let byteCount: Int
     private var reads: [UnsafeMutableRawPointer] = []
     private var writes: [UnsafeMutableRawPointer] = []
     let compactionBuffer: UnsafeMutableRawPointer
+    /// Where a record is encoded before its place is known.
+    let recordBuffer: UnsafeMutableRawPointer
+    let recordBufferSize: Int
     let writeSize: Int
     private let writeCount: Int
 
     init(options: StoreOptions) {
         writeSize = options.writeBufferSize
         writeCount = options.writeBuffers
+        recordBufferSize = min(options.writeBufferSize, 64 << 10)
         byteCount = options.readBuffers * 4096 + (options.writeBuffers + 1) * options.writeBufferSize
+            + recordBufferSize
         guard let space = AddressSpace(byteCount: byteCount) else {
             fatalError("tierd: no address space for I/O buffers")
         }
@@ -23,6 +28,7 @@ final class BufferPool {
         let first = space.base + options.readBuffers * 4096
         for i in (0..<options.writeBuffers).reversed() { writes.append(first + i * writeSize) }
         compactionBuffer = first + options.writeBuffers * writeSize
+        recordBuffer = compactionBuffer + writeSize
     }
 
     var memory: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: space.base, count: byteCount) }
@@ -33,7 +39,6 @@ final class BufferPool {
 
     func leaseRead() -> UnsafeMutableRawPointer? { reads.popLast() }
     func returnRead(_ buffer: UnsafeMutableRawPointer) { reads.append(buffer) }
-    var freeReads: Int { reads.count }
 
     func leaseWrite() -> UnsafeMutableRawPointer? { writes.popLast() }
     func returnWrite(_ buffer: UnsafeMutableRawPointer) { writes.append(buffer) }

@@ -9,7 +9,7 @@ public enum ValueType: UInt8, Sendable {
 ///
 /// Shape:  | flags 4 | access clock 3, spare 1 | value length 4 | address 8 | expiry 8, if any |
 ///         | key length 4, if over 254 | key … | value … |
-///         flags: type 4 · raw 1 · external 1 · spare 2 · frequency 2 · probation 1 · expiry 1 ·
+///         flags: type 4 · raw 1 · external 1 · text 1 · spare 1 · frequency 2 · probation 1 · expiry 1 ·
 ///         spare 1 · resident 1 · spare 1 · writing 1 · epoch 8 · key length 8 (255: long)
 ///         An external value is | memory address 8 | capacity 8 | in place of the value.
 /// Units:  expiry in Unix milliseconds; access clock in seconds, wrapping (Redis 7.0 `lru`).
@@ -38,6 +38,9 @@ struct Entry {
 
     static let raw: UInt32 = 1 << 4
     static let external: UInt32 = 1 << 5
+    static let text: UInt32 = 1 << 6
+    /// What OBJECT ENCODING remembers of how the value was written.
+    static let encoding = raw | text
     static let frequencyShift: UInt32 = 8
     static let probation: UInt32 = 1 << 10
     static let hasExpiry: UInt32 = 1 << 11

@@ -279,7 +279,7 @@ public final class StagedKeys {
             old.valueCount = value.count
         }
         worker.forgetRecord(old)
-        old.set(Entry.raw, false)
+        old.set(Entry.encoding, false)
         (old.at + start).copyMemory(from: value.base, byteCount: value.count)
         return true
     }
@@ -306,7 +306,7 @@ public final class StagedKeys {
             key: keys[i].view, stripe: keys[i].stripe, type: .string, valueCount: value.count,
             capacity: capacity, expiry: expiry)
         entry.value.copyMemory(from: value.base, byteCount: value.count)
-        worker.admit(entry, ghost: old.isResident ? nil : old.epoch)
+        worker.succeed(old, by: entry)
         worker.replace(slot, with: entry, table(i))
         worker.dispose(old)
         keys[i].seen = worker.structure
@@ -372,7 +372,7 @@ public final class StagedKeys {
             capacity: count < 1 << 20 ? count * 2 : count + (1 << 20), expiry: old.expiry)
         entry.value.copyMemory(from: value.base, byteCount: value.count)
         memset(entry.value + value.count, 0, count - value.count)
-        worker.admit(entry, ghost: old.isResident ? nil : old.epoch)
+        worker.succeed(old, by: entry)
         worker.replace(slot, with: entry, table(i))
         worker.dispose(old)
         keys[i].seen = worker.structure
@@ -432,11 +432,11 @@ public final class StagedKeys {
         let value = source.isResident
             ? ByteView(source.value, source.valueCount) : try stagedValue(source)
         let expiry = source.expiry
-        let raw = source.has(Entry.raw)
+        let encoding = source.flags & Entry.encoding
         delete(to)
         changed(to)
         create(to, value, expiry: expiry)
-        if raw { entry(to)?.set(Entry.raw, true) }
+        if encoding != 0 { entry(to)?.set(encoding, true) }
     }
 
     // MARK: What is known of a key without its value
@@ -459,8 +459,9 @@ public final class StagedKeys {
     /// The value was changed in place since it was set (OBJECT ENCODING: raw).
     public func isRaw(_ i: Int) -> Bool { entry(i)?.has(Entry.raw) ?? false }
 
-    /// Says that key `i` now counts as set, not edited (INCR stores an integer).
-    public func clearRaw(_ i: Int) { entry(i)?.set(Entry.raw, false) }
+    /// The value is text even if it reads as an integer (INCRBYFLOAT).
+    public func isText(_ i: Int) -> Bool { entry(i)?.has(Entry.text) ?? false }
+    public func keepAsText(_ i: Int) { entry(i)?.set(Entry.text, true) }
 
     /// RAM the key takes: cell, index slot and what is outside the cell.
     public func memoryUsage(_ i: Int) -> Int? {
@@ -485,7 +486,7 @@ public final class StagedKeys {
 
     /// Demotes key `i` now: a clean value at once, a dirty one as soon as its record is written.
     /// `busy`: no buffer or segment is free; try again when a write has ended.
-    public enum DemoteOutcome: Sendable { case demoted, started, absent, busy, notTierable }
+    public enum DemoteOutcome: Sendable { case demoted, started, writing, absent, busy, notTierable }
 
     public func demote(_ i: Int) -> DemoteOutcome {
         guard let slot = slot(i) else { return .absent }
@@ -493,7 +494,7 @@ public final class StagedKeys {
         if !entry.isResident { return .demoted }
         if !worker.isTierable(entry) { return .notTierable }
         entry.frequency = 0
-        if entry.has(Entry.writing) { return .started }
+        if entry.has(Entry.writing) { return .writing }
         if !entry.address.isNone {
             worker.drop(slot, table(i))
             worker.counters.cleanDemotions += 1

@@ -5,8 +5,8 @@ import Primitives
 ///
 /// Shape:  buckets of eight 8-byte slots, one cache line each; a key lives in its home bucket or,
 ///         when that overflowed, in the next ones.
-///         slot: | overflow 1 (first of a bucket) | tag 23 | offset 38, in 4 bytes | volatile 1 | resident 1 |
-///         An offset of 0 is an empty slot.
+///         slot: | overflow 1 | tag 23 | offset 38, in 4 bytes | volatile 1 | resident 1 |
+///         The overflow bit counts in the first slot of a bucket alone. An offset of 0 is an empty slot.
 /// Why:    the home bucket follows from the tag alone, so that growing touches no entry; the two
 ///         low bits let sweeps for demotion and expiry pass over entries without loading them.
 ///         Home buckets are in tag order, so that a SCAN cursor is a tag and survives any growth.
@@ -61,7 +61,7 @@ struct Table {
         let tag = Table.tag(hash) << Table.tagShift
         let home = home(Table.tag(hash))
         var index = home
-        while true {
+        repeat {
             let bucket = slots + index &* 8
             for i in 0..<8 {
                 let slot = bucket[i]
@@ -72,9 +72,8 @@ struct Table {
             }
             if bucket[0] & Table.overflowBit == 0 { return nil }
             index = index + 1 == Int(buckets) ? 0 : index + 1
-            // Every bucket may be marked as overflowed.
-            if index == home { return nil }
-        }
+        } while index != home
+        return nil
     }
 
     /// Every slot whose home is `bucket`, wherever it overflowed to.
@@ -127,19 +126,18 @@ struct Table {
 
     @inline(__always) var needsGrowth: Bool { count &* 10 >= buckets &* 67 }
 
-    /// Overflow marks outlive the keys that made them; past this a rebuild pays.
-    private var isWornOut: Bool { overflows > buckets / 2 }
+    /// Overflow marks outlive the keys that made them; past this a rebuild pays. A fresh table has
+    /// marks on less than half of its buckets.
+    private var isWornOut: Bool {
+        overflows > buckets / 2 && (count < buckets * 5 || overflows > buckets / 4 * 3)
+    }
 
     /// Makes room for one more key. False when there is no RAM for a larger table.
     mutating func reserveOne(_ extents: Extents, reserve: Int) -> Bool {
         if needsGrowth {
             return rebuild(Table.step(up: buckets), extents, reserve: reserve) || count < buckets * 8 - 1
         }
-        if isWornOut {
-            // One as full as it may be would soon be worn out again.
-            let size = count < buckets * 5 ? buckets : Table.step(up: buckets)
-            _ = rebuild(size, extents, reserve: reserve)
-        }
+        if isWornOut { _ = rebuild(buckets, extents, reserve: reserve) }
         return true
     }
 

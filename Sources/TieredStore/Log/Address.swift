@@ -31,7 +31,7 @@ public struct Address: Equatable, Hashable, Sendable {
     }
 
     /// Bytes a read must cover, counted from the block the record starts in.
-    /// A record compressed to less than a block may still straddle two.
+    /// A long value compressed to less than a block may straddle two.
     var readBytes: Int { ((offset & 4095) + footprint + 4095) & ~4095 }
 
     private static func encode(_ units: Int) -> Int {

@@ -26,11 +26,13 @@ extension StoreWorker {
     /// Free segments below which compaction runs: what all streams may want at once, and a little.
     private var wantedFree: Int {
         let log = store.log
-        return min(max(1, log.segmentCount / 4), log.reserve + store.options.workers + max(1, log.segmentCount / 64))
+        let wanted = log.reserve + store.options.workers + max(1, log.segmentCount / 64)
+        return min(max(1, log.segmentCount / 4), wanted)
     }
 
-    /// TIER COMPACT: once through all segments with dead records.
-    public func compactEverything() { forcedCompaction = 0.999 }
+    /// TIER COMPACT: once through all segments with dead records that are sealed by now. Those it
+    /// fills itself are not looked at again.
+    public func compactEverything() { forcedCompaction = store.log.sealCount }
 
     public var isCompacting: Bool { compaction.phase != .idle }
 
@@ -40,7 +42,8 @@ extension StoreWorker {
         case .idle:
             let forced = forcedCompaction
             guard forced != nil || store.log.freeCount <= wantedFree else { return }
-            guard let victim = store.log.claimVictim(below: forced ?? compaction.limit) else {
+            let limit = forced == nil ? compaction.limit : 0.999
+            guard let victim = store.log.claimVictim(below: limit, before: forced ?? .max) else {
                 forcedCompaction = nil
                 compaction.limit = 0.95
                 return
@@ -104,10 +107,14 @@ extension StoreWorker {
                 compaction.cursor = (compaction.cursor + 4096) & ~4095
                 continue
             }
-            if record.byteCount > left {
-                if compaction.pieceStart + compaction.pieceCount >= compaction.used { return finishVictim() }
-                return readAgain(record)
+            let rest = compaction.used - compaction.pieceStart - compaction.cursor
+            guard record.byteCount >= Record.headerSize + record.keyCount, record.byteCount <= rest else {
+                // Damaged: what follows starts in the next block. The segment keeps what is alive.
+                counters.checksumErrors += 1
+                compaction.cursor = (compaction.cursor + 4096) & ~4095
+                continue
             }
+            if record.byteCount > left { return readAgain(record) }
             guard relocate(record) else { return submitIfIdle() }
             compaction.cursor = (compaction.cursor + record.byteCount + 7) & ~7
         }
@@ -136,18 +143,15 @@ extension StoreWorker {
             segment: compaction.victim, version: store.log.version(compaction.victim), offset: offset,
             byteCount: record.byteCount)
         let available = compaction.pieceCount - compaction.cursor
-        guard Record.headerSize + record.keyCount <= min(record.byteCount, available),
-            record.database < store.options.databases
-        else { return true }
-        guard isAlive(record, address) else { return true }
+        guard record.database < store.options.databases, isAlive(record, address) else { return true }
         guard record.isSound(available: available) else {
             counters.checksumErrors += 1
             return true
         }
         guard let (batch, at) = place(record.byteCount, in: compactionStream) else { return false }
-        record.relocate(to: batch.memory + at, segmentVersion: batch.version)
+        record.copy(to: batch.memory + at, segmentVersion: batch.version)
         _ = noteRecord(batch, offset: at, byteCount: record.byteCount, previous: address)
-        compaction.survivors += record.byteCount
+        compaction.survivors += address.footprint
         if batch.isOversized { submit(compactionStream) }
         return true
     }
@@ -156,7 +160,7 @@ extension StoreWorker {
         let stripe = store.stripe(of: record.hash)
         store.lock(stripe)
         defer { store.unlock(stripe) }
-        let table = store.stripes[stripe].tables + record.database
+        let table = store.stripes.tables(stripe) + record.database
         guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return false }
         return entry(slot).address == address
     }
@@ -170,7 +174,8 @@ extension StoreWorker {
         compaction.phase = .idle
         counters.compactions += 1
         submit(compactionStream)
-        let gained = 1 - Double(compaction.survivors) / Double(max(1, compaction.used))
+        let room = store.log.room(for: compaction.survivors, of: compaction.victim)
+        let gained = 1 - Double(room) / Double(store.log.segmentSize)
         if gained < 0.05, forcedCompaction == nil { compaction.limit = max(0.5, compaction.limit - 0.05) }
         store.log.releaseVictim(compaction.victim)
     }
@@ -194,7 +199,7 @@ extension StoreWorker {
         let stripe = store.stripe(of: record.hash)
         store.lock(stripe)
         defer { store.unlock(stripe) }
-        let table = store.stripes[stripe].tables + record.database
+        let table = store.stripes.tables(stripe) + record.database
         guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return }
         let entry = self.entry(slot)
         guard entry.address == previous else { return }

@@ -14,6 +14,8 @@ final class WriteBatch {
     /// Monotonic nanoseconds.
     let openedAt: UInt64
     var fill = 0
+    /// Footprints of its records.
+    var filled = 0
     /// Offset of each record in the batch, and the address its survivor had, if it is one.
     var records: [(offset: Int, previous: Address)] = []
 
@@ -38,6 +40,8 @@ final class LogStream {
     var segment: Int?
     /// Where the next batch starts in the segment.
     var position = 0
+    /// Footprints of the records appended to the segment.
+    var filled = 0
     var batch: WriteBatch?
 
     init(kind: SegmentLog.Stream) { self.kind = kind }
@@ -71,8 +75,7 @@ extension StoreWorker {
     private func openBatch(_ bound: Int, in stream: LogStream) -> WriteBatch? {
         let needed = (bound + 4095) & ~4095
         if let segment = stream.segment, stream.position + needed > store.log.segmentSize {
-            store.log.seal(segment, used: stream.position)
-            stream.segment = nil
+            seal(segment, of: stream)
         }
         let oversized = needed + SegmentHeader.size > buffers.writeSize
         guard oversized || buffers.freeWrites > 0 else { return nil }
@@ -80,6 +83,7 @@ extension StoreWorker {
             guard let segment = store.log.open(for: stream.kind) else { return nil }
             stream.segment = segment
             stream.position = 0
+            stream.filled = 0
             prepare(segment)
         }
         let segment = stream.segment!
@@ -123,9 +127,11 @@ extension StoreWorker {
         }
         batch.records.append((offset, previous))
         batch.fill = offset + byteCount
-        return Address(
+        let address = Address(
             segment: batch.segment, version: batch.version, offset: batch.start + offset,
             byteCount: byteCount)
+        batch.filled += address.footprint
+        return address
     }
 
     /// Sends the stream's batch to the disk, padded to whole blocks.
@@ -135,6 +141,7 @@ extension StoreWorker {
         let length = (batch.fill + 4095) & ~4095
         memset(batch.memory + batch.fill, 0, length - batch.fill)
         stream.position += length
+        stream.filled += batch.filled
         counters.bytesWritten += UInt64(length)
         request(
             .write, offset: store.log.position(batch.segment, batch.start), length: length,
@@ -157,17 +164,20 @@ extension StoreWorker {
     func abandonSegment(_ segment: Int) {
         for stream in [demotionStream, compactionStream] where stream.segment == segment {
             if stream.batch != nil { continue }
-            store.log.seal(segment, used: stream.position)
-            stream.segment = nil
+            seal(segment, of: stream)
         }
+    }
+
+    private func seal(_ segment: Int, of stream: LogStream) {
+        store.log.seal(segment, used: stream.position, filled: stream.filled)
+        stream.segment = nil
     }
 
     /// Sends what is gathered and closes the open segments, before the process ends.
     public func closeLog() {
         for stream in [demotionStream, compactionStream] {
             submit(stream)
-            if let segment = stream.segment { store.log.seal(segment, used: stream.position) }
-            stream.segment = nil
+            if let segment = stream.segment { seal(segment, of: stream) }
         }
     }
 

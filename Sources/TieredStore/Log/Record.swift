@@ -78,14 +78,24 @@ public struct Record {
         var expiry: Int64?
         var key: ByteView
         var value: ByteView
-        var segmentVersion: UInt32
     }
 
     /// Bytes a record may need: what must be free at `encode`'s target.
     static func bound(keyCount: Int, valueCount: Int) -> Int { headerSize + keyCount + valueCount }
 
-    /// Writes a record; returns its length. Compresses when that saves at least an eighth.
-    static func encode(_ content: Content, at target: UnsafeMutableRawPointer) -> Int {
+    /// Writes a record; returns its length.
+    static func encode(
+        _ content: Content, segmentVersion: UInt32, at target: UnsafeMutableRawPointer
+    ) -> Int {
+        let length = compose(content, at: target)
+        target.storeBytes(of: segmentVersion, toByteOffset: 40, as: UInt32.self)
+        seal(target, length)
+        return length
+    }
+
+    /// Writes a record but for its segment version and checksum; returns its length. Compresses
+    /// when that saves at least an eighth.
+    static func compose(_ content: Content, at target: UnsafeMutableRawPointer) -> Int {
         let payload = target + headerSize + content.key.count
         (target + headerSize).copyMemory(from: content.key.base, byteCount: content.key.count)
         var count = content.value.count, flags: UInt8 = 0
@@ -106,16 +116,14 @@ public struct Record {
         target.storeBytes(of: content.expiry ?? 0, toByteOffset: 24, as: Int64.self)
         target.storeBytes(of: UInt32(content.value.count), toByteOffset: 32, as: UInt32.self)
         target.storeBytes(of: UInt32(content.key.count), toByteOffset: 36, as: UInt32.self)
-        target.storeBytes(of: content.segmentVersion, toByteOffset: 40, as: UInt32.self)
         target.storeBytes(of: UInt16(content.database), toByteOffset: 44, as: UInt16.self)
         target.storeBytes(of: content.type.rawValue, toByteOffset: 46, as: UInt8.self)
         target.storeBytes(of: flags, toByteOffset: 47, as: UInt8.self)
-        seal(target, length)
         return length
     }
 
-    /// Copies a sound record to another segment.
-    func relocate(to target: UnsafeMutableRawPointer, segmentVersion: UInt32) {
+    /// Copies a record to its place in a segment, and completes it.
+    func copy(to target: UnsafeMutableRawPointer, segmentVersion: UInt32) {
         target.copyMemory(from: at, byteCount: byteCount)
         target.storeBytes(of: segmentVersion, toByteOffset: 40, as: UInt32.self)
         Record.seal(target, byteCount)

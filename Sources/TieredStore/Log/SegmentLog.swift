@@ -17,9 +17,13 @@ public final class SegmentLog: @unchecked Sendable {
         let pendingWrites = Atomic<Int>(0)
         var state = State.free
         var version: UInt32 = 0
-        /// Bytes appended, header included.
+        /// Bytes appended: the header, records, and what blocks were left open.
         var used = 0
+        /// Footprints of the records appended: what live bytes are counted in.
+        var filled = 0
         var prepared = false
+        /// Number of seals when it was sealed.
+        var sealedAt = 0
         /// Not claimed again before so many claims: it was compacted and something stayed.
         var notBefore = 0
     }
@@ -31,11 +35,14 @@ public final class SegmentLog: @unchecked Sendable {
     private let lock = SpinLock()
     private var free: [Int] = []
     private var claims = 0
+    private var seals = 0
     private let nextSequence = Atomic<UInt64>(1)
     private let freeCountWord: Atomic<Int>
     private let usedHighWater = Atomic<Int>(0)
     /// Segments kept back so that compaction can always move its survivors.
     let reserve: Int
+    /// With fewer, the loops' open segments would leave nothing to compact.
+    public let leastSegments: Int
     /// The disk refused to give more room; counted as full until something is freed.
     private let noSpace = Atomic<Bool>(false)
 
@@ -48,6 +55,7 @@ public final class SegmentLog: @unchecked Sendable {
         free = Array((0..<segmentCount).reversed())
         freeCountWord = Atomic(segmentCount)
         reserve = min(max(1, segmentCount / 4), options.workers + 1)
+        leastSegments = 4 * options.workers
     }
 
     public var freeCount: Int { freeCountWord.load(ordering: .relaxed) }
@@ -65,8 +73,6 @@ public final class SegmentLog: @unchecked Sendable {
     func position(_ segment: Int, _ offset: Int) -> Int { headerSize + segment * segmentSize + offset }
 
     func version(_ segment: Int) -> UInt32 { segments[segment].version }
-
-    func liveBytes(_ segment: Int) -> Int { segments[segment].liveBytes.load(ordering: .relaxed) }
 
     /// Opens a free segment, or returns nil: demotion must leave the reserve to compaction.
     func open(for stream: Stream) -> Int? {
@@ -113,10 +119,13 @@ public final class SegmentLog: @unchecked Sendable {
         lock.unlock()
     }
 
-    func seal(_ segment: Int, used: Int) {
+    func seal(_ segment: Int, used: Int, filled: Int) {
         lock.lock()
         segments[segment].state = .sealed
         segments[segment].used = used
+        segments[segment].filled = filled
+        seals += 1
+        segments[segment].sealedAt = seals
         lock.unlock()
         freeIfEmpty(segment)
     }
@@ -163,22 +172,47 @@ public final class SegmentLog: @unchecked Sendable {
         freeIfEmpty(segment)
     }
 
-    /// Claims the sealed segment with the lowest share of live bytes, if that is below `limit`.
-    func claimVictim(below limit: Double) -> Int? {
+    /// Room that `live` bytes of the segment's records will take elsewhere: they leave blocks and the
+    /// segment's end open there as they do here, which compaction cannot gain back. Only a segment
+    /// that was closed early has an end to gain.
+    func room(for live: Int, of segment: Int) -> Int {
+        let filled = segments[segment].filled, used = segments[segment].used
+        guard filled > 0 else { return live }
+        let taken = used > segmentSize / 4 * 3 ? segmentSize : used
+        return Int(Double(live) * Double(taken) / Double(filled))
+    }
+
+    private func liveRoom(_ segment: Int) -> Int {
+        room(for: segments[segment].liveBytes.load(ordering: .relaxed), of: segment)
+    }
+
+    /// Claims the sealed segment whose live records take the least room, if that is a share of the
+    /// segment below `limit`, and if it was sealed by the time `sealCount` was `before`.
+    func claimVictim(below limit: Double, before: Int = .max) -> Int? {
         lock.lock()
         defer { lock.unlock() }
-        var best = -1, bestLive = Int(Double(segmentSize) * limit)
+        var best = -1, least = Int(Double(segmentSize) * limit)
         for i in 0..<usedHighWater.load(ordering: .relaxed) where segments[i].state == .sealed {
-            let live = segments[i].liveBytes.load(ordering: .relaxed)
-            if live < bestLive, claims >= segments[i].notBefore, segments[i].pendingWrites.load(ordering: .relaxed) == 0 {
+            let isQuiet = segments[i].pendingWrites.load(ordering: .relaxed) == 0
+            guard claims >= segments[i].notBefore, segments[i].sealedAt <= before, isQuiet
+            else { continue }
+            let room = liveRoom(i)
+            if room < least {
                 best = i
-                bestLive = live
+                least = room
             }
         }
         claims += 1
         guard best >= 0 else { return nil }
         segments[best].state = .compacting
         return best
+    }
+
+    /// Segments sealed so far.
+    var sealCount: Int {
+        lock.lock()
+        defer { lock.unlock() }
+        return seals
     }
 
     /// Whether `claimVictim` would find one now, or one is being emptied.
@@ -189,7 +223,7 @@ public final class SegmentLog: @unchecked Sendable {
         return (0..<usedHighWater.load(ordering: .relaxed)).contains {
             segments[$0].state == .compacting
                 || segments[$0].state == .sealed
-                    && segments[$0].liveBytes.load(ordering: .relaxed) < most
+                    && liveRoom($0) < most
         }
     }
 

@@ -51,8 +51,8 @@ public struct Superblock: Equatable, Sendable {
         guard version <= Superblock.formatVersion else { throw .newerFormat(version) }
         guard csystem_crc32c(0, bytes, 48) == bytes.load(fromByteOffset: 48, as: UInt32.self)
         else { throw .damaged }
-        segmentSize = Int(bytes.load(fromByteOffset: 16, as: UInt64.self))
-        segmentCount = Int(bytes.load(fromByteOffset: 24, as: UInt64.self))
+        segmentSize = Int(truncatingIfNeeded: bytes.load(fromByteOffset: 16, as: UInt64.self))
+        segmentCount = Int(truncatingIfNeeded: bytes.load(fromByteOffset: 24, as: UInt64.self))
         generation = bytes.load(fromByteOffset: 32, as: UInt64.self)
         hashSeed = bytes.load(fromByteOffset: 40, as: UInt64.self)
         let sizes = (4096...(64 << 20)).contains(segmentSize) && segmentSize & 4095 == 0

@@ -2,10 +2,12 @@ import Primitives
 
 /// Giving RAM back: a sparse slab page is emptied by moving its entries to fuller pages.
 extension StoreWorker {
-    /// Empties up to `pages` pages while more RAM is held than the watermark allows.
+    /// Empties up to `pages` pages while more RAM is held, with what the next writer waits for,
+    /// than the watermark allows.
     func evacuate(pages: Int) {
         for _ in 0..<pages {
-            guard store.ledger.used > store.ledger.limit / 64 * 62,
+            let wanted = waiters.first?.bytes ?? 0
+            guard store.ledger.used + wanted > store.ledger.limit / 64 * 62,
                 let (page, sizeClass) = slabs.sparsestPage()
             else { return }
             empty(page, sizeClass)
@@ -29,7 +31,7 @@ extension StoreWorker {
         let hash = store.hash(key)
         let wanted = offset(entry)
         for database in 0..<store.options.databases {
-            let table = store.stripes[stripe].tables + database
+            let table = store.stripes.tables(stripe) + database
             guard let slot = table.pointee.find(hash, key, base: base),
                 slot.pointee & Table.offsetMask == wanted
             else { continue }

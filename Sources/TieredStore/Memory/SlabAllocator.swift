@@ -222,12 +222,15 @@ final class SlabAllocator: @unchecked Sendable {
         return best
     }
 
-    /// Stripe that owns cell `index` of `page`, or nil while it is free.
+    /// Stripe that owns cell `index` of `page`, or nil when it is free. The page is one this worker
+    /// is emptying: if it was given back meanwhile, or is another's by now, nothing in it is ours.
     func owner(_ page: UInt32, _ index: Int) -> Int? {
         acquire()
         defer { release() }
         let info = arena.infos[Int(page)]
-        guard info.inUse, index < Int(info.bump) else { return nil }
+        guard info.inUse, info.owner == worker, info.list == SlabAllocator.emptying,
+            index < Int(info.bump)
+        else { return nil }
         let word = owners(page)[index]
         return word & SlabAllocator.freeBit == 0 ? Int(word) : nil
     }

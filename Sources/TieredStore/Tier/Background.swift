@@ -33,7 +33,12 @@ extension StoreWorker {
         if bytes > ledger.limit / 2 { return .refused }
         // Fragmentation alone is not the client's fault.
         if usedLive + bytes <= ledger.limit, !slabs.canBeEmptied { return .go }
-        if isStuck { return evictOne() ? .go : .refused }
+        if isStuck {
+            for _ in 0..<64 {
+                guard evictOne() else { return .refused }
+                if ledger.used + bytes <= ledger.limit || usedLive + bytes <= ledger.limit { return .go }
+            }
+        }
         waiters.append((token, bytes))
         counters.throttled += 1
         return .wait
@@ -105,7 +110,7 @@ extension StoreWorker {
         let stripe = store.stripe(of: best.hash)
         store.lock(stripe)
         defer { store.unlock(stripe) }
-        let table = store.stripes[stripe].tables + best.tables
+        let table = store.stripes.tables(stripe) + best.tables
         return best.key.withView { key in
             guard let slot = table.pointee.find(best.hash, key, base: base) else { return false }
             remove(slot, table)

@@ -28,23 +28,27 @@ extension StoreWorker {
             exhausted = false
             return
         }
-        var blocked = false, yielded = false
+        keepTime()
+        let round = hand.rounds
+        var blocked = false, hasYielded = false
         _ = sweep(&hand, buckets: buckets, wanted: Table.residentBit) { slot, table, database in
             switch self.consider(slot, table, database) {
             case .kept: return true
             case .leaving(let bytes):
                 missing -= bytes
-                yielded = true
+                hasYielded = true
                 return missing > 0
             case .blocked:
                 blocked = true
                 return false
             }
         }
-        if yielded { lastYield = hand.rounds }
+        if hasYielded { lastYield = hand.rounds }
         if blocked { flushIfIdle() }
-        // Five visits age any value to the point of leaving.
-        exhausted = hand.rounds > lastYield + 5
+        hotness.adjust()
+        if hand.rounds > round, hand.rounds > lastYield + 1 { hotness.relent() }
+        // Ten rounds make the threshold zero.
+        exhausted = hand.rounds > lastYield + 10
     }
 
     enum Verdict { case kept, leaving(Int), blocked }
@@ -54,6 +58,7 @@ extension StoreWorker {
         _ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>, _ database: Int
     ) -> Verdict {
         let entry = self.entry(slot)
+        counters.demotionVisits += 1
         if let expiry = entry.expiry {
             if expiry <= now {
                 remove(slot, table)
@@ -64,13 +69,16 @@ extension StoreWorker {
             if expiry - now < 5000, entry.address.isNone, waiters.isEmpty { return .kept }
         }
         if entry.has(Entry.writing) || !isWorthDemoting(entry) { return .kept }
-        guard Hotness.isCold(entry, epoch: epoch) else { return .kept }
+        guard hotness.isCold(entry, epoch: epoch) else { return .kept }
         if !entry.address.isNone {
             let freed = drop(slot, table)
             if freed > 0 { counters.cleanDemotions += 1 }
             return freed > 0 ? .leaving(freed) : .blocked
         }
-        return write(slot, table, database) ? .leaving(entry.valueCount) : .blocked
+        guard write(slot, table, database) else { return .blocked }
+        // From here on it counts only whether it is used before it has arrived.
+        entry.frequency = 0
+        return .leaving(entry.valueCount)
     }
 
     /// A value is worth a record when it is longer than the header and key that stay behind.
@@ -90,14 +98,12 @@ extension StoreWorker {
         _ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>, _ database: Int
     ) -> Bool {
         let entry = self.entry(slot)
-        let bound = Record.bound(keyCount: entry.keyCount, valueCount: entry.valueCount)
-        guard let (batch, offset) = place(bound, in: demotionStream) else { return false }
         let key = entry.key
         let content = Record.Content(
             hash: store.hash(key), sequence: store.log.sequence(), database: database,
             type: entry.type, expiry: entry.expiry, key: key,
-            value: ByteView(entry.value, entry.valueCount), segmentVersion: batch.version)
-        let length = Record.encode(content, at: batch.memory + offset)
+            value: ByteView(entry.value, entry.valueCount))
+        guard let (batch, offset, length) = append(content) else { return false }
         let address = noteRecord(batch, offset: offset, byteCount: length)
         store.log.add(address)
         entry.address = address
@@ -106,6 +112,22 @@ extension StoreWorker {
         counters.recordBytesDemoted += UInt64(length)
         if batch.isOversized { submit(demotionStream) }
         return true
+    }
+
+    /// Encodes a record into the open batch. One that may be compressed is encoded aside first: where
+    /// it goes depends on the length it then has.
+    private func append(_ content: Record.Content) -> (batch: WriteBatch, offset: Int, length: Int)? {
+        let bound = Record.bound(keyCount: content.key.count, valueCount: content.value.count)
+        guard bound <= buffers.recordBufferSize else {
+            guard let (batch, offset) = place(bound, in: demotionStream) else { return nil }
+            let length = Record.encode(content, segmentVersion: batch.version, at: batch.memory + offset)
+            return (batch, offset, length)
+        }
+        guard demotionStream.batch != nil || buffers.freeWrites > 0 else { return nil }
+        let length = Record.compose(content, at: buffers.recordBuffer)
+        guard let (batch, offset) = place(length, in: demotionStream) else { return nil }
+        Record(buffers.recordBuffer).copy(to: batch.memory + offset, segmentVersion: batch.version)
+        return (batch, offset, length)
     }
 
     /// Frees the RAM of a clean value: its entry is replaced by one without the value.
@@ -136,7 +158,7 @@ extension StoreWorker {
     /// A batch of demoted values has arrived, or failed. Values modified meanwhile are left alone.
     func completeDemotion(_ batch: WriteBatch, result: Int) {
         let arrived = result == (batch.fill + 4095) & ~4095
-        if !arrived { noteWriteFailure(batch, result) }
+        if arrived { lastWriteError = 0 } else { noteWriteFailure(batch, result) }
         for (offset, _) in batch.records {
             let record = Record(batch.memory + offset)
             let address = Address(
@@ -163,7 +185,7 @@ extension StoreWorker {
         let stripe = store.stripe(of: record.hash)
         store.lock(stripe)
         defer { store.unlock(stripe) }
-        let table = store.stripes[stripe].tables + record.database
+        let table = store.stripes.tables(stripe) + record.database
         guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return }
         let entry = self.entry(slot)
         guard entry.address == address, entry.has(Entry.writing) else { return }

@@ -19,17 +19,29 @@ extension StoreWorker {
 
     /// A value enters RAM. `ghost`: the epoch at which it had left, if it was demoted.
     func admit(_ entry: Entry, ghost: UInt8?) {
-        Hotness.admitted(entry, epoch: epoch, wasDemotedAt: ghost)
+        Hotness.admitted(entry, epoch: epoch, left: ghost)
         if store.policy.countsFrequency {
             AccessClock.start(entry, now: now)
         } else {
             entry.accessClock = accessSeconds
         }
         admissions += 1
-        if admissions >= max(16, residentDelta >> 4) {
-            admissions = 0
-            epoch &+= 1
-        }
+        if admissions >= 16 { keepTime() }
+    }
+
+    /// A key's entry is rebuilt for a new value: one that was in RAM keeps its standing.
+    func succeed(_ old: Entry, by entry: Entry) {
+        guard old.isResident else { return admit(entry, ghost: old.epoch) }
+        let standing: UInt32 = 3 << Entry.frequencyShift | Entry.probation
+        entry.flags = entry.flags & ~standing | old.flags & standing
+        entry.accessClock = old.accessClock
+        touchWritten(entry)
+    }
+
+    /// Adds this worker's admissions to the policy's clock, and reads it.
+    func keepTime() {
+        epoch = store.epoch(adding: admissions)
+        admissions = 0
     }
 
     /// Gives a demoted entry its value back, clean. False when there is no RAM for it.

@@ -19,7 +19,7 @@ struct SweepHand {
 }
 
 extension StoreWorker {
-    /// Moves a hand to the next non-empty table; false after it has come round once without one.
+    /// Moves a hand to the next table.
     private func advance(_ hand: inout SweepHand) {
         hand.bucket = 0
         hand.database += 1
@@ -43,14 +43,15 @@ extension StoreWorker {
         guard hand.stripe < store.options.stripes else { return true }
         var left = buckets
         while left > 0 {
-            let table = store.stripes[hand.stripe].tables + hand.database
+            let table = store.stripes.tables(hand.stripe) + hand.database
+            let stripe = hand.stripe
+            store.lock(stripe)
             guard table.pointee.count > 0 else {
+                store.unlock(stripe)
                 left -= 1
                 advance(&hand)
                 continue
             }
-            let stripe = hand.stripe
-            store.lock(stripe)
             let end = min(Int(table.pointee.buckets), hand.bucket + min(left, 64))
             var wantsMore = true
             while hand.bucket < end, wantsMore, hand.bucket < Int(table.pointee.buckets) {

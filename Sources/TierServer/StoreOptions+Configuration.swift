@@ -1,0 +1,37 @@
+import RESPFront
+import TieredStore
+
+/// What the store is built with, from the settings and the machine.
+extension StoreOptions {
+    /// Units: bytes of RAM the machine has, and of disk the tier file can get.
+    init(_ configuration: Configuration, cores: Int, machineBytes: Int, diskBytes: Int) {
+        self.init()
+        databases = configuration.databases
+        workers = max(1, min(64, configuration.ioThreads == 0 ? cores : configuration.ioThreads))
+        let limit = MemoryBudget.processLimit(configuration, machineBytes: machineBytes)
+        addressSpace = min(StoreOptions.addressSpaceMax, max(4 << 30, max(limit, machineBytes) * 4))
+        memoryLimit = min(limit, memoryLimitMax)
+        if limit < 64 << 20 {
+            pageSize = 16 << 10
+            stripes = 64
+            writeBuffers = 4
+            writeBufferSize = 64 << 10
+            readBuffers = 32
+        }
+        // Each stripe has a table for each database: many databases get fewer stripes.
+        while stripes > 64, stripes * databases > 1 << 20 { stripes /= 2 }
+        tierCapacity = configuration.tierMaxBytes > 0 ? configuration.tierMaxBytes : diskBytes / 10 * 8
+        segmentSize = configuration.tierSegmentBytes
+        if segmentSize == 0 {
+            // Every loop holds two open, compaction needs some, and the rest are to be chosen from.
+            let wanted = 16 * (workers + 1)
+            segmentSize = 64 << 20
+            while segmentSize > 256 << 10, tierCapacity / segmentSize < wanted { segmentSize /= 2 }
+        }
+        writeBufferSize = min(writeBufferSize, segmentSize / 4)
+        tierMaxValue = configuration.tierMaxValue
+        var random = SystemRandomNumberGenerator()
+        hashSeed = random.next()
+        seed = random.next()
+    }
+}
