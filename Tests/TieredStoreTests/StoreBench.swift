@@ -57,10 +57,13 @@ final class StoreBench {
     /// Answers requests until the store makes no more.
     func settle() {
         collect()
-        while !pending.isEmpty {
-            answer(pending.removeFirst())
-            collect()
-        }
+        while !pending.isEmpty { answerOne() }
+    }
+
+    /// Answers the oldest request.
+    func answerOne() {
+        answer(pending.removeFirst())
+        collect()
     }
 
     private func answer(_ request: DiskRequest) {
@@ -109,29 +112,49 @@ final class StoreBench {
         }
     }
 
-    /// The value, read from the disk if need be, as a session gets it.
-    func get(_ key: String, database: Int = 0) throws -> [UInt8]? {
-        var staged: Address?
+    /// Wants the value for session `token`; the record's address if it is not in RAM.
+    func stage(_ key: String, token: UInt32 = 1, database: Int = 0) -> Address? {
         with([key], database: database) { keys in
-            switch keys.stage(0, token: 1) {
-            case .usable: break
-            case .staged(let address), .reading(let address): staged = address
+            switch keys.stage(0, token: token) {
+            case .usable: nil
+            case .staged(let address), .reading(let address): address
             }
         }
+    }
+
+    /// The value, which is in RAM or staged.
+    func value(_ key: String, database: Int = 0) throws -> [UInt8]? {
+        try with([key], database: database) { try $0.string(0)?.array }
+    }
+
+    /// The value, read from the disk if need be, as a session gets it.
+    func get(_ key: String, database: Int = 0) throws -> [UInt8]? {
+        let staged = stage(key, database: database)
         if staged != nil { settle() }
         defer { if let staged { worker.unstage(staged) } }
-        return try with([key], database: database) { try $0.string(0)?.array }
+        return try value(key, database: database)
     }
 
     func delete(_ key: String) -> Bool { with([key]) { $0.delete(0) } }
 
-    /// Writes the value to the disk and drops it from RAM.
-    func demote(_ key: String) {
-        let outcome = with([key]) { $0.demote(0) }
-        if case .started = outcome {
-            worker.flushIfIdle()
-            settle()
+    /// Writes the values to the disk and drops them from RAM.
+    func demote(_ names: String...) { demote(names) }
+
+    func demote(_ names: [String]) {
+        for name in names {
+            if case .busy = with([name], { $0.demote(0) }) {
+                settle()
+                _ = with([name]) { $0.demote(0) }
+            }
         }
+        worker.flushIfIdle()
+        settle()
+    }
+
+    /// Bytes that do not compress.
+    static func noise(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
+        var random = Random(seed: seed)
+        return (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }
     }
 
     func residency(_ key: String) -> StagedKeys.Residency { with([key]) { $0.residency(0) } }
