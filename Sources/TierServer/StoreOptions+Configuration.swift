@@ -24,7 +24,7 @@ extension StoreOptions {
         segmentSize = configuration.tierSegmentBytes
         if segmentSize == 0 {
             // Every loop holds two open, compaction needs some, and the rest are to be chosen from.
-            let wanted = 16 * (workers + 1)
+            let wanted = 64 * (workers + 1)
             segmentSize = 64 << 20
             while segmentSize > 256 << 10, tierCapacity / segmentSize < wanted { segmentSize /= 2 }
         }
