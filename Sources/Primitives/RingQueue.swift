@@ -1,36 +1,36 @@
 /// A first-in first-out queue in a circular buffer that grows by doubling and never shrinks.
-public struct RingQueue<Element> {
-    private var slots: [Element?] = Array(repeating: nil, count: 16)
-    private var head = 0
-    public private(set) var count = 0
+@frozen public struct RingQueue<Element> {
+    @usableFromInline var slots: [Element?] = Array(repeating: nil, count: 16)
+    @usableFromInline var head = 0
+    @usableFromInline var used = 0
 
-    public init() {}
+    @inlinable public init() {}
 
-    public var isEmpty: Bool { count == 0 }
+    @inlinable public var count: Int { used }
+    @inlinable public var isEmpty: Bool { used == 0 }
 
-    public mutating func append(_ element: Element) {
-        if count == slots.count { grow() }
-        slots[(head + count) & (slots.count - 1)] = element
-        count += 1
+    @inlinable public mutating func append(_ element: Element) {
+        if used == slots.count { grow() }
+        slots[(head + used) & (slots.count - 1)] = element
+        used += 1
     }
 
-    public mutating func popFirst() -> Element? {
-        guard count > 0 else { return nil }
-        defer {
-            slots[head] = nil
-            head = (head + 1) & (slots.count - 1)
-            count -= 1
-        }
-        return slots[head]
+    @inlinable public mutating func popFirst() -> Element? {
+        guard used > 0 else { return nil }
+        let element = slots[head]
+        slots[head] = nil
+        head = (head + 1) & (slots.count - 1)
+        used -= 1
+        return element
     }
 
-    public var first: Element? { count > 0 ? slots[head] : nil }
+    @inlinable public var first: Element? { used > 0 ? slots[head] : nil }
 
-    private mutating func grow() {
+    @usableFromInline mutating func grow() {
         var larger: [Element?] = []
         larger.reserveCapacity(slots.count * 2)
-        for i in 0..<count { larger.append(slots[(head + i) & (slots.count - 1)]) }
-        larger.append(contentsOf: repeatElement(nil, count: slots.count * 2 - count))
+        for i in 0..<used { larger.append(slots[(head + i) & (slots.count - 1)]) }
+        larger.append(contentsOf: repeatElement(nil, count: slots.count * 2 - used))
         slots = larger
         head = 0
     }

@@ -10,6 +10,9 @@ import TieredStore
 /// them (PROTOTYPE.md: 1.19 to 1.99 million GET a second).
 struct Dispatcher: ~Copyable {
     static let batchSize = 16
+    /// While records are staged, few requests run before one waits, and what was prepared behind it
+    /// is prepared again.
+    static let stagedBatchSize = 4
     /// Requests beyond a waiting one whose cold keys are read ahead.
     static let lookahead = 128
     /// A session that has this much to send produces no more until its client reads.
@@ -76,7 +79,8 @@ struct Dispatcher: ~Copyable {
                 session.wait = .output
                 break
             }
-            let parsed = parseBatch(session, input, count, from: done)
+            let limit = session.staged.isEmpty ? Dispatcher.batchSize : Dispatcher.stagedBatchSize
+            let parsed = parseBatch(session, input, count, from: done, limit: limit)
             if parsed == 0 { break }
             prepare(front, session, input, parsed)
             let start = done
@@ -109,11 +113,11 @@ struct Dispatcher: ~Copyable {
 
     /// Parses up to a batch of whole requests from `start`; zero when none is whole.
     private mutating func parseBatch(
-        _ session: Session, _ input: UnsafeMutableRawPointer, _ count: Int, from start: Int
+        _ session: Session, _ input: UnsafeMutableRawPointer, _ count: Int, from start: Int, limit: Int
     ) -> Int {
         words.removeAll()
         var at = start, parsed = 0
-        while parsed < Dispatcher.batchSize, at < count {
+        while parsed < limit, at < count {
             // An inline request is unescaped in place: it is a batch of its own.
             let isInline = input[at] != UInt8(ascii: "*")
             if isInline, parsed > 0 { return parsed }
@@ -258,9 +262,9 @@ struct Dispatcher: ~Copyable {
         for i in 0..<keys.count {
             switch keys.stage(i, token: waking ? session.token : UInt32.max) {
             case .usable: continue
-            case .staged(let address): session.staged.append((address, before))
-            case .reading(let address):
-                session.staged.append((address, before))
+            case .staged(let record): session.staged.append((record, before))
+            case .reading(let record):
+                session.staged.append((record, before))
                 isReading = true
             }
         }
@@ -274,7 +278,7 @@ struct Dispatcher: ~Copyable {
     ) -> Bool {
         let old = session.staged.prefix { $0.before <= before }
         let isReading = stageKeys(front, session, command, arguments, before: before, waking: true)
-        for (address, _) in old { front.worker.unstage(address) }
+        for (record, _) in old { front.worker.unstage(record) }
         session.staged.removeFirst(old.count)
         session.staged.sort { $0.before < $1.before }
         return isReading
@@ -284,7 +288,7 @@ struct Dispatcher: ~Copyable {
     private func release(_ front: Front, _ session: Session) {
         var n = 0
         while n < session.staged.count, session.staged[n].before <= session.consumedBytes {
-            front.worker.unstage(session.staged[n].address)
+            front.worker.unstage(session.staged[n].record)
             n += 1
         }
         if n > 0 { session.staged.removeFirst(n) }

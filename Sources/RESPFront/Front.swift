@@ -64,7 +64,7 @@ public final class Front {
     /// A client is gone. What it was waiting for is released; its token stays taken until
     /// `forget`.
     public func close(_ session: Session) {
-        for (address, _) in session.staged { worker.unstage(address) }
+        for (record, _) in session.staged { worker.unstage(record) }
         session.staged.removeAll()
         sessions[Int(session.token)] = nil
         sessionCount -= 1

@@ -53,7 +53,7 @@ public final class Session {
     /// Staging has looked ahead to here.
     var stagedBytes = 0
     /// Records staged for requests still to run, with the bytes of input before that request.
-    var staged: [(address: Address, before: UInt64)] = []
+    var staged: [(record: StagedRecord, before: UInt64)] = []
     /// Bytes of requests run since the session began: the place a staged record belongs to.
     var consumedBytes: UInt64 = 0
 

@@ -21,7 +21,7 @@ import Testing
     }
 
     private func isEmpty(_ bench: StoreBench) -> Bool {
-        bench.worker.staging.records.isEmpty && bench.worker.staging.blockReads.isEmpty
+        bench.worker.staging.count == 0
             && bench.worker.staging.waiting.isEmpty && bench.worker.stagingBytes == 0
             && bench.worker.staging.largeReads == 0 && bench.worker.requestsInFlight == 0
     }
@@ -44,13 +44,13 @@ import Testing
 
     @Test func keysInOneBlockShareARead() throws {
         let bench = try bench([500, 500, 500, 500])
-        let addresses = (0..<4).compactMap { bench.stage("\($0)", token: UInt32($0)) }
-        #expect(addresses.count == 4)
+        let records = (0..<4).compactMap { bench.stage("\($0)", token: UInt32($0)) }
+        #expect(records.count == 4)
         bench.settle()
         #expect(bench.reads == 1)
         #expect(runnable(bench).sorted() == [0, 1, 2, 3])
         for i in 0..<4 { #expect(try bench.value("\(i)") == StoreBench.noise(500, seed: UInt64(i))) }
-        for address in addresses { bench.worker.unstage(address) }
+        for record in records { bench.worker.unstage(record) }
         #expect(isEmpty(bench))
     }
 
@@ -61,17 +61,17 @@ import Testing
         #expect(bench.reads == 1)
         #expect(runnable(bench) == [5, 6, 7])
         #expect(bench.worker.stagingBytes == 3000)
-        let address = try #require(bench.stage("0", token: 8))
+        let record = try #require(bench.stage("0", token: 8))
         #expect(bench.reads == 1)
         for left in (0..<5).reversed() {
-            bench.worker.unstage(address)
+            bench.worker.unstage(record)
             #expect(isEmpty(bench) == (left == 0))
         }
     }
 
     @Test func readsBeyondTheBuffersWaitTheirTurn() throws {
         let bench = try bench(Array(repeating: 3000, count: 12)) { $0.readBuffers = 3 }
-        let addresses = (0..<12).compactMap { bench.stage("\($0)", token: UInt32($0)) }
+        let records = (0..<12).compactMap { bench.stage("\($0)", token: UInt32($0)) }
         bench.collect()
         var order: [UInt32] = []
         while !bench.pending.isEmpty {
@@ -80,21 +80,21 @@ import Testing
             order += runnable(bench)
         }
         #expect(order == Array(0..<12))
-        for address in addresses { bench.worker.unstage(address) }
+        for record in records { bench.worker.unstage(record) }
         #expect(isEmpty(bench))
     }
 
     @Test func largeReadsAreFewAtATimeAndTheirRAMIsGivenBack() throws {
         let bench = try bench(Array(repeating: 20_000, count: 8))
         let used = bench.store.ledger.used
-        let addresses = (0..<8).compactMap { bench.stage("\($0)") }
+        let records = (0..<8).compactMap { bench.stage("\($0)") }
         bench.collect()
         #expect(bench.pending.count == 4)
         #expect(bench.store.ledger.used > used)
         bench.settle()
         #expect(bench.store.ledger.used == used)
         #expect(bench.worker.stagingBytes == 8 * 20_000)
-        for address in addresses { bench.worker.unstage(address) }
+        for record in records { bench.worker.unstage(record) }
         #expect(isEmpty(bench))
     }
 
@@ -153,21 +153,21 @@ extension StagingTests {
 
     @Test func aValueSetWhileItIsReadIsTheNewOne() throws {
         let bench = try bench([500])
-        let address = try #require(bench.stage("0"))
+        let record = try #require(bench.stage("0"))
         bench.set("0", Array("new".utf8))
         bench.settle()
         #expect(try bench.value("0") == Array("new".utf8))
-        bench.worker.unstage(address)
+        bench.worker.unstage(record)
         #expect(isEmpty(bench))
     }
 
     @Test func aKeyDeletedWhileItIsReadIsAbsent() throws {
         let bench = try bench([500])
-        let address = try #require(bench.stage("0"))
+        let record = try #require(bench.stage("0"))
         #expect(bench.delete("0"))
         bench.settle()
         #expect(try bench.value("0") == nil)
-        bench.worker.unstage(address)
+        bench.worker.unstage(record)
         #expect(isEmpty(bench))
         #expect(bench.store.log.liveBytes == 0)
     }
@@ -182,5 +182,28 @@ extension StagingTests {
         #expect(try bench.get("0") == StoreBench.noise(500, seed: 99))
         bench.worker.unstage(old)
         #expect(isEmpty(bench))
+    }
+}
+
+extension StagingTests {
+    /// Method: many more records than the table begins with, wanted and let go in a random order.
+    @Test func theTableFindsWhatItHoldsWhileItGrows() {
+        let table = StagingTable()
+        var random = Random(seed: 1), held: [UInt32: Address] = [:]
+        for step in 1...20_000 {
+            let address = Address(
+                segment: Int(random.below(3)), version: 1, offset: 64 * step, byteCount: 64)
+            held[table.insert(address, hash: 0)] = address
+            if held.count > 500 || random.below(3) == 0 {
+                let index = held.keys.randomElement(using: &random)!
+                held[index] = nil
+                table.remove(index)
+            }
+        }
+        #expect(table.count == held.count)
+        for (index, address) in held { #expect(table.find(address) == index) }
+        #expect(table.find(Address(segment: 1, version: 2, offset: 64, byteCount: 64)) == nil)
+        for index in held.keys { table.remove(index) }
+        #expect(table.count == 0)
     }
 }

@@ -112,12 +112,12 @@ final class StoreBench {
         }
     }
 
-    /// Wants the value for session `token`; the record's address if it is not in RAM.
-    func stage(_ key: String, token: UInt32 = 1, database: Int = 0) -> Address? {
+    /// Wants the value for session `token`; its staged record if it is not in RAM.
+    func stage(_ key: String, token: UInt32 = 1, database: Int = 0) -> StagedRecord? {
         with([key], database: database) { keys in
             switch keys.stage(0, token: token) {
             case .usable: nil
-            case .staged(let address), .reading(let address): address
+            case .staged(let record), .reading(let record): record
             }
         }
     }

@@ -85,15 +85,15 @@ final class StoreRun {
                 keys.end()
                 return true
             }
-            let address: Address
+            let record: StagedRecord
             switch keys.stage(0, token: 0) {
-            case .staged(let at), .reading(let at): address = at
+            case .staged(let staged), .reading(let staged): record = staged
             case .usable: fatalError("neither in RAM nor on the disk")
             }
             disk.serve(worker)
             guard (try? keys.string(0)) != nil else { fatalError("unreadable") }
             keys.end()
-            worker.unstage(address)
+            worker.unstage(record)
             return false
         }
     }

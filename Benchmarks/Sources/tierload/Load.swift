@@ -17,6 +17,8 @@ struct Plan {
     var seed: UInt64 = 1
     /// Requests a second in all; 0: as fast as replies come.
     var rate = 0.0
+    /// A request is sent for each reply that comes, in place of a whole pipeline for a whole one.
+    var slides = false
 }
 
 /// What came of a run.
@@ -41,8 +43,9 @@ final class Load {
         var inputCount = 0
         /// Key of each request in flight, -1 - key for SET.
         var keys: [Int] = []
+        /// When each of them was sent.
+        var sentAt: [UInt64] = []
         var answered = 0
-        var sentAt: UInt64 = 0
         init(_ socket: Int32, _ room: Int) {
             self.socket = socket
             output = .allocate(byteCount: room, alignment: 16)
@@ -137,17 +140,18 @@ final class Load {
     }
 
     private func send(_ client: Client, at time: UInt64) {
-        client.keys.removeAll(keepingCapacity: true)
+        client.keys.removeFirst(client.answered)
+        client.sentAt.removeFirst(client.answered)
         client.answered = 0
         client.outputCount = 0
         client.outputSent = 0
-        client.sentAt = time
-        for _ in 0..<plan.pipeline {
+        while client.keys.count < plan.pipeline {
             if plan.seconds == 0, issued >= plan.requests { break }
             let key = distribution.next(&random, issued)
             let isSet = plan.setShare > 0 && (plan.setShare >= 1 || random.fraction() < plan.setShare)
             append(client, key: key, isSet: isSet)
             client.keys.append(isSet ? -1 - key : key)
+            client.sentAt.append(time)
             issued += 1
         }
         flush(client)
@@ -219,15 +223,17 @@ final class Load {
             let used = reply(client, client.input + at, client.inputCount - at, client.keys[client.answered])
             if used == 0 { break }
             at += used
+            let sentAt = client.sentAt[client.answered]
             client.answered += 1
             outcome.requests += 1
-            outcome.latency.record(now > client.sentAt ? now - client.sentAt : 0)
+            outcome.latency.record(now > sentAt ? now - sentAt : 0)
         }
         if at > 0 {
             memmove(client.input, client.input + at, client.inputCount - at)
             client.inputCount -= at
         }
-        if client.answered == client.keys.count, client.outputSent == client.outputCount { start(client) }
+        let wanted = plan.slides ? min(1, client.keys.count) : client.keys.count
+        if client.answered >= wanted, client.outputSent == client.outputCount { start(client) }
     }
 
     /// Checks one reply; bytes it took, 0 if it is not whole.

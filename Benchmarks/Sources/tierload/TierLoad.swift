@@ -20,6 +20,7 @@ struct TierLoad: ParsableCommand {
     @Option(help: "Requests a second (open loop); 0: as fast as replies come.") var rate = 0.0
     @Option(help: "Process whose CPU time is reported a request.") var pid = 0
     @Option var seed: UInt64 = 1
+    @Flag(help: "Send a request for each reply, not a pipeline for a pipeline.") var sliding = false
     @Flag(help: "Do not look at values.") var noVerify = false
     @Flag(help: "Speak memcached's text protocol.") var memcached = false
     @Option(help: "Name for the output line.") var name = ""
@@ -31,7 +32,8 @@ struct TierLoad: ParsableCommand {
         let plan = Plan(
             port: port, clients: clients, pipeline: pipeline, size: size, setShare: sets,
             requests: requests, seconds: seconds, verify: !noVerify,
-            memcached: memcached, seed: seed, rate: rate)
+            memcached: memcached, seed: seed, rate: rate,
+            slides: sliding)
         let before = cpu()
         let outcome = Load(plan, distribution).run()
         let spent = cpu() - before

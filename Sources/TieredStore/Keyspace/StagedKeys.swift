@@ -125,21 +125,23 @@ public final class StagedKeys {
     }
 
     /// Whether the value of key `i` can be used now; wants its record if not.
-    /// Returns the record's address when a read was asked for or joined on behalf of `token`.
-    public enum Readiness { case usable, staged(Address), reading(Address) }
+    /// Returns the record when a read was asked for or joined on behalf of `token` (`UInt32.max`: of
+    /// nobody); the caller gives it back with `unstage`.
+    public enum Readiness { case usable, staged(StagedRecord), reading(StagedRecord) }
 
     public func stage(_ i: Int, token: UInt32) -> Readiness {
         guard let slot = slot(i), slot.pointee & Table.residentBit == 0 else { return .usable }
         let address = worker.entry(slot).address
-        return worker.stage(address, hash: keys[i].hash, token: token) ? .staged(address) : .reading(address)
+        let (record, isReady) = worker.stage(address, hash: keys[i].hash, token: token)
+        return isReady ? .staged(record) : .reading(record)
     }
 
     /// Whether key `i` can be used without a read.
     @inline(__always)
     public func isUsable(_ i: Int) -> Bool {
         guard let slot = slot(i), slot.pointee & Table.residentBit == 0 else { return true }
-        guard let record = worker.staging.records[worker.entry(slot).address] else { return false }
-        return record.state != .reading
+        guard let index = worker.staging.find(worker.entry(slot).address) else { return false }
+        return worker.staging[index].pointee.state != .reading
     }
 
     public func isChanged(_ i: Int) -> Bool { keys[i].isChanged }
@@ -205,13 +207,14 @@ public final class StagedKeys {
     }
 
     private func stagedValue(_ entry: Entry) throws(CommandError) -> ByteView {
-        guard let record = worker.staging.records[entry.address], record.state != .reading
+        let staging = worker.staging
+        guard let index = staging.find(entry.address), staging[index].pointee.state != .reading
         else { throw .notStaged }
-        guard record.state == .ready, let value = record.value else {
+        guard staging[index].pointee.state == .ready, let value = staging[index].pointee.value else {
             worker.counters.checksumErrors += 1
             throw .unreadable
         }
-        return ByteView(value, record.valueCount)
+        return ByteView(value, staging[index].pointee.valueCount)
     }
 
     /// Length of a string value, without reading it; nil if the key is absent.

@@ -5,7 +5,7 @@
 /// Why:    segment, version and offset are all checked before a read is trusted or a record
 ///         relocated (memcached #1047: comparing less lets a stale record pass).
 /// The word 0 is no address: offset 0 of a segment is its header.
-public struct Address: Equatable, Hashable, Sendable {
+public struct Address: Equatable, Sendable {
     public let raw: UInt64
 
     @inline(__always) public init(raw: UInt64) { self.raw = raw }
@@ -41,11 +41,5 @@ public struct Address: Equatable, Hashable, Sendable {
             exponent += 1
         }
         return exponent == 0 ? mantissa : exponent << 7 | (mantissa - 128)
-    }
-
-    /// A multiplicative hash in place of the standard library's keyed one, which took 4 % of a cold
-    /// read: addresses are the server's own, no client can choose them.
-    public func _rawHashValue(seed: Int) -> Int {
-        Int(truncatingIfNeeded: (raw ^ UInt64(truncatingIfNeeded: seed)) &* 0x9e37_79b9_7f4a_7c15 >> 17)
     }
 }

@@ -209,7 +209,7 @@ extension StoreWorker {
         operations[Int(token)] = nil
         freeOperations.append(token)
         switch operation {
-        case .read(let read): completeRead(read, result: result)
+        case .read(let leader): completeRead(leader, result: result)
         case .demote(let batch): completeDemotion(batch, result: result)
         case .relocate(let batch): completeRelocation(batch, result: result)
         case .compactionRead(let length): completeCompactionRead(length, result: result)
@@ -230,7 +230,8 @@ extension StoreWorker {
 
 /// What a completion is for.
 enum DiskOperation {
-    case read(ReadOperation)
+    /// Record that leads the read.
+    case read(UInt32)
     case demote(WriteBatch)
     case relocate(WriteBatch)
     case compactionRead(length: Int)
