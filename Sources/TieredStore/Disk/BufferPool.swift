@@ -8,6 +8,8 @@ final class BufferPool {
     private var reads: [UnsafeMutableRawPointer] = []
     private var writes: [UnsafeMutableRawPointer] = []
     let compactionBuffer: UnsafeMutableRawPointer
+    /// A turn sees at most one such read, so it holds what a turn may have to look at.
+    let compactionSize: Int
     /// Where a record is encoded before its place is known.
     let recordBuffer: UnsafeMutableRawPointer
     let recordBufferSize: Int
@@ -17,9 +19,10 @@ final class BufferPool {
     init(options: StoreOptions) {
         writeSize = options.writeBufferSize
         writeCount = options.writeBuffers
+        compactionSize = 4 * options.writeBufferSize
         recordBufferSize = min(options.writeBufferSize, 64 << 10)
-        byteCount = options.readBuffers * 4096 + (options.writeBuffers + 1) * options.writeBufferSize
-            + recordBufferSize
+        byteCount = options.readBuffers * 4096 + options.writeBuffers * options.writeBufferSize
+            + compactionSize + recordBufferSize
         guard let space = AddressSpace(byteCount: byteCount) else {
             fatalError("tierd: no address space for I/O buffers")
         }
@@ -28,7 +31,7 @@ final class BufferPool {
         let first = space.base + options.readBuffers * 4096
         for i in (0..<options.writeBuffers).reversed() { writes.append(first + i * writeSize) }
         compactionBuffer = first + options.writeBuffers * writeSize
-        recordBuffer = compactionBuffer + writeSize
+        recordBuffer = compactionBuffer + compactionSize
     }
 
     var memory: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: space.base, count: byteCount) }

@@ -30,6 +30,14 @@ extension StoreWorker {
         return min(max(1, log.segmentCount / 4), wanted)
     }
 
+    /// Records to look at this turn: the more, the fewer segments are free, so that compaction keeps
+    /// pace with what is demoted instead of holding writers up a whole segment long.
+    var compactionBudget: Int {
+        let log = store.log, wanted = wantedFree
+        let lack = Double(wanted - log.freeCount) / Double(max(1, wanted - log.reserve))
+        return 256 + Int(1792 * min(1, max(0, lack)))
+    }
+
     /// TIER COMPACT: once through all segments with dead records that are sealed by now. Those it
     /// fills itself are not looked at again.
     public func compactEverything() { forcedCompaction = store.log.sealCount }
@@ -59,13 +67,13 @@ extension StoreWorker {
 
     private func readPiece(from start: Int, atLeast minimum: Int = 0) {
         guard start < compaction.used else { return finishVictim() }
-        let size = max(buffers.writeSize, (minimum + 4095) & ~4095)
+        let size = max(buffers.compactionSize, (minimum + 4095) & ~4095)
         let length = min(size, compaction.used - start)
         compaction.pieceStart = start
         compaction.pieceCount = length
         compaction.cursor = 0
         var memory = buffers.compactionBuffer
-        if length > buffers.writeSize {
+        if length > buffers.compactionSize {
             releaseLarge()
             guard let extent = store.extents.allocate(
                 length, charging: length, reserve: StoreWorker.admitted)

@@ -4,7 +4,9 @@ import Primitives
 /// Pages for slabs, taken one at a time from one reserved range of addresses.
 ///
 /// A page is numbered by its place in the range; number 0 is never handed out, so that a slot
-/// of the index can say "empty" with offset 0. A page given back returns its RAM to the kernel.
+/// of the index can say "empty" with offset 0. A page given back returns its RAM to the kernel, but
+/// for the few given back last: taking one of those again costs no page faults, which on a virtual
+/// machine can take milliseconds.
 final class PageArena: @unchecked Sendable {
     let space: AddressSpace
     let pageSize: Int
@@ -15,6 +17,8 @@ final class PageArena: @unchecked Sendable {
     private let lock = SpinLock()
     private var next: UInt32 = 1
     private var free: [UInt32] = []
+    /// Free pages that still have their RAM.
+    private var warm: [UInt32] = []
     private let pageCount: UInt32
     private let slabBytes: Int
 
@@ -62,12 +66,15 @@ final class PageArena: @unchecked Sendable {
     /// RAM is short enough for empty pages to be wanted back at once.
     var isTight: Bool { ledger.used > ledger.limit / 8 * 7 }
 
-    /// A zero-filled page, or nil when the budget (plus `reserve` bytes) is used up.
+    /// Pages kept warm at most: a 128th of the limit, not counted as used.
+    private var warmLimit: Int { min(ledger.limit >> 7, 8 << 20) >> pageShift }
+
+    /// A page, or nil when the budget (plus `reserve` bytes) is used up.
     func take(reserve: Int) -> UInt32? {
         guard ledger.take(pageSize, reserve: reserve) else { return nil }
         lock.lock()
         defer { lock.unlock() }
-        if let page = free.popLast() { return page }
+        if let page = warm.popLast() ?? free.popLast() { return page }
         guard next < pageCount else {
             ledger.give(pageSize)
             return nil
@@ -77,11 +84,20 @@ final class PageArena: @unchecked Sendable {
     }
 
     func give(_ page: UInt32) {
-        space.release(offset: Int(page) << pageShift, count: pageSize)
         ledger.give(pageSize)
+        if keepWarm(page) { return }
+        space.release(offset: Int(page) << pageShift, count: pageSize)
         lock.lock()
         free.append(page)
         lock.unlock()
+    }
+
+    private func keepWarm(_ page: UInt32) -> Bool {
+        lock.lock()
+        defer { lock.unlock() }
+        guard warm.count < warmLimit else { return false }
+        warm.append(page)
+        return true
     }
 
     /// One past the highest page ever handed out.

@@ -14,7 +14,7 @@ extension StoreWorker {
         flushIfStale()
         retryFullDisk()
         evacuate(pages: urgent ? 4 : 1)
-        compact(records: urgent ? 1024 : 256)
+        compact(records: compactionBudget)
         relieveFullDisk()
         if urgent { wakeWriters() }
         let scanning = compaction.phase == .scanning && buffers.freeWrites > 0
