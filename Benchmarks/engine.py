@@ -141,11 +141,11 @@ def cold():
         note("cold, 1 connection", command=one["command"], hot_p50_us=hot["p50_us"], cold_p50_us=one["p50_us"],
              cold_p99_us=one["p99_us"], fio_qd1_p50_us=fio1["p50_us"], fio_command=fio1["command"],
              over_fio_us=round(one["p50_us"] - hot["p50_us"] - fio1["p50_us"], 1))
-        for clients in (64, 128, 256):
+        for clients, pipeline in ((64, 1), (12, 8), (16, 8), (16, 16)):
             demote_all(server, keys)
             fio64 = fio(64, "0")
-            many = load(server, "-c", clients, "-k", keys, "-r", 400_000)
-            note("cold, many connections", command=many["command"], clients=clients, rps=many["rps"],
+            many = load(server, "-c", clients, "-P", pipeline, "-k", keys, "-r", 400_000)
+            note("cold, many connections", command=many["command"], clients=clients, pipeline=pipeline, rps=many["rps"],
                  p99_us=many["p99_us"], cpu_us=many["cpu_us_per_request"], fio_iops=fio64["iops"],
                  fio_p99_us=fio64["p99_us"], share=round(many["rps"] / fio64["iops"], 3),
                  p99_ratio=round(many["p99_us"] / fio64["p99_us"], 2), fio_command=fio64["command"])

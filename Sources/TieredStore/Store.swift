@@ -22,10 +22,6 @@ public final class Store: @unchecked Sendable {
     let classes: SizeClasses
     let threaded: Bool
     let stripes: StripeArray
-    let stripeShift: UInt64
-    /// Logical database number → the set of tables it is kept in; SWAPDB exchanges two.
-    /// Changed only while the world is stopped.
-    private let databaseMap: UnsafeMutablePointer<Int>
     /// Bytes of values on their way to the SSD whose RAM will be freed when they arrive.
     private let leaving = Atomic<Int>(0)
     var leavingBytes: Int { leaving.load(ordering: .relaxed) }
@@ -55,10 +51,8 @@ public final class Store: @unchecked Sendable {
         extents = Extents(space, from: options.addressSpace, ledger: ledger)
         classes = SizeClasses(pageSize: options.pageSize)
         log = SegmentLog(options: options)
-        stripes = StripeArray(count: options.stripes, databases: options.databases)
-        stripeShift = UInt64(64 - options.stripes.trailingZeroBitCount)
-        databaseMap = .allocate(capacity: options.databases)
-        for i in 0..<options.databases { (databaseMap + i).initialize(to: i) }
+        stripes = StripeArray(
+            count: options.stripes, databases: options.databases, threaded: threaded)
         workers = (0..<options.workers).map { StoreWorker(store: self, index: $0) }
     }
 
@@ -71,20 +65,7 @@ public final class Store: @unchecked Sendable {
         workers = []
     }
 
-    deinit {
-        stripes.deallocate()
-        databaseMap.deallocate()
-    }
-
-    @inline(__always) func stripe(of hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> stripeShift) }
-
-    @inline(__always)
-    func table(_ stripe: Int, _ database: Int) -> UnsafeMutablePointer<Table> {
-        stripes.tables(stripe) + databaseMap[database]
-    }
-
-    @inline(__always) func lock(_ stripe: Int) { if threaded { stripes[stripe].pointee.lock.lock() } }
-    @inline(__always) func unlock(_ stripe: Int) { if threaded { stripes[stripe].pointee.lock.unlock() } }
+    deinit { stripes.deallocate() }
 
     /// The epoch after `admissions` more values have entered RAM: one passes with each 1/32 of the
     /// values in RAM.
@@ -101,20 +82,17 @@ public final class Store: @unchecked Sendable {
     // MARK: Whole keyspace; the caller has stopped the world
 
     public func keyCount(database: Int) -> Int {
-        (0..<options.stripes).reduce(0) { $0 + Int(table($1, database).pointee.count) }
+        (0..<options.stripes).reduce(0) { $0 + Int(stripes.table($1, database).pointee.count) }
     }
 
     public func volatileCount(database: Int) -> Int {
-        (0..<options.stripes).reduce(0) { $0 + Int(table($1, database).pointee.volatileCount) }
+        (0..<options.stripes).reduce(0) { $0 + Int(stripes.table($1, database).pointee.volatileCount) }
     }
 
     /// SWAPDB: what was in `a` is in `b`, and the other way round.
     public func swapDatabases(_ a: Int, _ b: Int) {
-        (databaseMap[a], databaseMap[b]) = (databaseMap[b], databaseMap[a])
+        stripes.swapDatabases(a, b)
     }
-
-    /// The number of the tables a logical database is kept in: what records carry.
-    func physicalDatabase(_ database: Int) -> Int { databaseMap[database] }
 
     /// Sum of all workers' counters.
     public var counters: Counters {

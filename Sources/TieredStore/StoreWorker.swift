@@ -17,6 +17,8 @@ public final class StoreWorker {
     let slabs: SlabAllocator
     let buffers: BufferPool
     let staging: StagingTable
+    let stripes: StripeArray
+    private let hashing: Hash64
     let base: UnsafeMutableRawPointer
     let demotionStream: LogStream
     let compactionStream: LogStream
@@ -61,6 +63,8 @@ public final class StoreWorker {
         self.store = store
         self.index = index
         threaded = store.threaded
+        stripes = store.stripes
+        hashing = store.hash
         slabs = SlabAllocator(
             arena: store.arena, classes: store.classes, worker: index, threaded: store.threaded)
         base = store.arena.base
@@ -89,7 +93,7 @@ public final class StoreWorker {
         accessSeconds = UInt32(truncatingIfNeeded: milliseconds / 1000) & 0xff_ffff
     }
 
-    @inline(__always) public func hash(_ key: ByteView) -> UInt64 { store.hash(key) }
+    @inline(__always) public func hash(_ key: ByteView) -> UInt64 { hashing(key) }
 
     // MARK: Entries
 
@@ -245,13 +249,13 @@ public final class StoreWorker {
 
     /// Brings the lock and the table of a key into the cache.
     @inline(__always)
-    public func prefetchStripe(_ hash: UInt64) { store.stripes.prefetch(store.stripe(of: hash)) }
+    public func prefetchStripe(_ hash: UInt64) { stripes.prefetch(stripes.number(of: hash)) }
 
     /// Brings the home bucket of a key into the cache. Takes no lock: another loop may be replacing
     /// the table, but the address is only prefetched, which cannot fault.
     @inline(__always)
     public func prefetchBucket(_ hash: UInt64, database: Int) {
-        store.table(store.stripe(of: hash), database).pointee.prefetch(hash) { csystem_prefetch($0) }
+        stripes.table(stripes.number(of: hash), database).pointee.prefetch(hash) { csystem_prefetch($0) }
     }
 
     /// What the index says of a key before it is looked up: a hint, which may be wrong.
@@ -260,10 +264,10 @@ public final class StoreWorker {
     /// Brings the beginning of a key's entry into the cache.
     @inline(__always)
     public func prefetchEntry(_ hash: UInt64, database: Int) -> Prospect {
-        let stripe = store.stripe(of: hash)
-        guard !threaded || store.stripes[stripe].pointee.lock.tryLock() else { return .unknown }
-        let slot = store.table(stripe, database).pointee.candidate(hash)
-        store.unlock(stripe)
+        let stripe = stripes.number(of: hash)
+        guard stripes.tryLock(stripe) else { return .unknown }
+        let slot = stripes.table(stripe, database).pointee.candidate(hash)
+        stripes.unlock(stripe)
         guard slot != 0 else { return .unknown }
         let address = base + Int(slot & Table.offsetMask)
         csystem_prefetch(address)

@@ -70,7 +70,7 @@ public final class StagedKeys {
     public func add(_ key: ByteView, hash: UInt64, database: Int) {
         if count == capacity { grow() }
         (keys + count).initialize(to: Key(
-            view: key, hash: hash, database: database, stripe: worker.store.stripe(of: hash),
+            view: key, hash: hash, database: database, stripe: worker.stripes.number(of: hash),
             slot: nil, seen: 0, isLooked: false, isChanged: false))
         count += 1
     }
@@ -89,7 +89,7 @@ public final class StagedKeys {
         guard worker.threaded, count > 0 else { return }
         if count == 1 {
             lockedOne = keys[0].stripe
-            worker.store.lock(lockedOne)
+            worker.stripes.lock(lockedOne)
             return
         }
         lockMany()
@@ -106,7 +106,7 @@ public final class StagedKeys {
             last = stripe
         }
         lockedStripes.removeLast(lockedStripes.count - distinct)
-        for stripe in lockedStripes { worker.store.lock(stripe) }
+        for stripe in lockedStripes { worker.stripes.lock(stripe) }
     }
 
     /// Unlocks and forgets the keys.
@@ -114,10 +114,10 @@ public final class StagedKeys {
     public func end() {
         if worker.threaded {
             if lockedOne >= 0 {
-                worker.store.unlock(lockedOne)
+                worker.stripes.unlock(lockedOne)
                 lockedOne = -1
             } else if !lockedStripes.isEmpty {
-                for stripe in lockedStripes.reversed() { worker.store.unlock(stripe) }
+                for stripe in lockedStripes.reversed() { worker.stripes.unlock(stripe) }
                 lockedStripes.removeAll(keepingCapacity: true)
             }
         }
@@ -153,7 +153,7 @@ public final class StagedKeys {
 
     @inline(__always)
     func table(_ i: Int) -> UnsafeMutablePointer<Table> {
-        worker.store.table(keys[i].stripe, keys[i].database)
+        worker.stripes.table(keys[i].stripe, keys[i].database)
     }
 
     @inline(__always)
@@ -503,7 +503,7 @@ public final class StagedKeys {
             worker.counters.cleanDemotions += 1
             return .demoted
         }
-        let tables = worker.store.physicalDatabase(keys[i].database)
+        let tables = worker.stripes.physicalDatabase(keys[i].database)
         return worker.write(slot, table(i), tables) ? .started : .busy
     }
 

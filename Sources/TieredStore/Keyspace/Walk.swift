@@ -16,15 +16,15 @@ extension StoreWorker {
         var tag = cursor & 0x7f_ffff
         var left = count, emptyStripes = 0
         while stripe < store.options.stripes {
-            store.lock(stripe)
-            let table = store.table(stripe, database)
+            stripes.lock(stripe)
+            let table = stripes.table(stripe, database)
             var next: UInt64?
             if table.pointee.count > 0 {
                 next = scanStripe(table, from: tag, &left, visit)
             } else {
                 emptyStripes += 1
             }
-            store.unlock(stripe)
+            stripes.unlock(stripe)
             if let next { return UInt64(stripe) << 23 | next }
             stripe += 1
             tag = 0
@@ -58,7 +58,7 @@ extension StoreWorker {
     public func forEachKey(database: Int, _ visit: (ByteView, ValueType) -> Void) {
         var left = Int.max
         for stripe in 0..<store.options.stripes {
-            let table = store.table(stripe, database)
+            let table = stripes.table(stripe, database)
             if table.pointee.count > 0 { _ = scanStripe(table, from: 0, &left, visit) }
         }
     }
@@ -70,7 +70,7 @@ extension StoreWorker {
             guard total > 0 else { return nil }
             var at = Int(random.next() % UInt64(total))
             for stripe in 0..<store.options.stripes {
-                let table = store.table(stripe, database)
+                let table = stripes.table(stripe, database)
                 if at >= Int(table.pointee.count) {
                     at -= Int(table.pointee.count)
                     continue
@@ -105,7 +105,7 @@ extension StoreWorker {
     public func flush(database: Int) -> Int {
         var deleted = 0
         for stripe in 0..<store.options.stripes {
-            let table = store.table(stripe, database)
+            let table = stripes.table(stripe, database)
             guard let slots = table.pointee.slots else { continue }
             for i in 0..<Int(table.pointee.buckets) * 8 where slots[i] & Table.offsetMask != 0 {
                 dispose(entry(slots + i))

@@ -165,10 +165,10 @@ extension StoreWorker {
     }
 
     private func isAlive(_ record: Record, _ address: Address) -> Bool {
-        let stripe = store.stripe(of: record.hash)
-        store.lock(stripe)
-        defer { store.unlock(stripe) }
-        let table = store.stripes.tables(stripe) + record.database
+        let stripe = stripes.number(of: record.hash)
+        stripes.lock(stripe)
+        defer { stripes.unlock(stripe) }
+        let table = stripes.tables(stripe) + record.database
         guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return false }
         return entry(slot).address == address
     }
@@ -204,10 +204,10 @@ extension StoreWorker {
     }
 
     private func move(_ record: Record, from previous: Address, to address: Address) {
-        let stripe = store.stripe(of: record.hash)
-        store.lock(stripe)
-        defer { store.unlock(stripe) }
-        let table = store.stripes.tables(stripe) + record.database
+        let stripe = stripes.number(of: record.hash)
+        stripes.lock(stripe)
+        defer { stripes.unlock(stripe) }
+        let table = stripes.tables(stripe) + record.database
         guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return }
         let entry = self.entry(slot)
         guard entry.address == previous else { return }

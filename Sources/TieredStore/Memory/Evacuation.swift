@@ -17,8 +17,8 @@ extension StoreWorker {
     private func empty(_ page: UInt32, _ sizeClass: Int) {
         for index in 0..<Int(slabs.capacities[sizeClass]) {
             guard let stripe = slabs.owner(page, index) else { continue }
-            store.lock(stripe)
-            defer { store.unlock(stripe) }
+            stripes.lock(stripe)
+            defer { stripes.unlock(stripe) }
             // Freed, or freed and used again, before the stripe was ours?
             guard slabs.owner(page, index) == stripe else { continue }
             move(Entry(slabs.cell(page, index, sizeClass)), stripe, sizeClass)
@@ -28,10 +28,10 @@ extension StoreWorker {
 
     private func move(_ entry: Entry, _ stripe: Int, _ sizeClass: Int) {
         let key = entry.key
-        let hash = store.hash(key)
+        let hash = hash(key)
         let wanted = offset(entry)
         for database in 0..<store.options.databases {
-            let table = store.stripes.tables(stripe) + database
+            let table = stripes.tables(stripe) + database
             guard let slot = table.pointee.find(hash, key, base: base),
                 slot.pointee & Table.offsetMask == wanted
             else { continue }

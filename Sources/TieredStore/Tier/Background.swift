@@ -101,16 +101,16 @@ extension StoreWorker {
             let entry = self.entry(slot)
             let score = self.evictionScore(entry)
             if best == nil || score > best!.score {
-                best = (self.store.hash(entry.key), entry.key.array, database, score)
+                best = (self.hash(entry.key), entry.key.array, database, score)
             }
             seen += 1
             return seen < 16
         }
         guard let best else { return false }
-        let stripe = store.stripe(of: best.hash)
-        store.lock(stripe)
-        defer { store.unlock(stripe) }
-        let table = store.stripes.tables(stripe) + best.tables
+        let stripe = stripes.number(of: best.hash)
+        stripes.lock(stripe)
+        defer { stripes.unlock(stripe) }
+        let table = stripes.tables(stripe) + best.tables
         return best.key.withView { key in
             guard let slot = table.pointee.find(best.hash, key, base: base) else { return false }
             remove(slot, table)

@@ -100,7 +100,7 @@ extension StoreWorker {
         let entry = self.entry(slot)
         let key = entry.key
         let content = Record.Content(
-            hash: store.hash(key), sequence: store.log.sequence(), database: database,
+            hash: hash(key), sequence: store.log.sequence(), database: database,
             type: entry.type, expiry: entry.expiry, key: key,
             value: ByteView(entry.value, entry.valueCount))
         guard let (batch, offset, length) = append(content) else { return false }
@@ -137,7 +137,7 @@ extension StoreWorker {
         let entry = self.entry(slot)
         let prefix = entry.valueOffset
         let freed = entry.valueCount
-        let stripe = store.stripe(of: store.hash(entry.key))
+        let stripe = stripes.number(of: hash(entry.key))
         guard let cell = allocate(prefix, stripe: stripe) else { return 0 }
         cell.copyMemory(from: entry.at, byteCount: prefix)
         let stub = Entry(cell)
@@ -182,10 +182,10 @@ extension StoreWorker {
     public var isWriting: Bool { demotionStream.batch != nil || !buffers.writesAreIdle }
 
     private func settle(_ record: Record, _ address: Address, arrived: Bool) {
-        let stripe = store.stripe(of: record.hash)
-        store.lock(stripe)
-        defer { store.unlock(stripe) }
-        let table = store.stripes.tables(stripe) + record.database
+        let stripe = stripes.number(of: record.hash)
+        stripes.lock(stripe)
+        defer { stripes.unlock(stripe) }
+        let table = stripes.tables(stripe) + record.database
         guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return }
         let entry = self.entry(slot)
         guard entry.address == address, entry.has(Entry.writing) else { return }

@@ -43,11 +43,11 @@ extension StoreWorker {
         guard hand.stripe < store.options.stripes else { return true }
         var left = buckets
         while left > 0 {
-            let table = store.stripes.tables(hand.stripe) + hand.database
+            let table = stripes.tables(hand.stripe) + hand.database
             let stripe = hand.stripe
-            store.lock(stripe)
+            stripes.lock(stripe)
             guard table.pointee.count > 0 else {
-                store.unlock(stripe)
+                stripes.unlock(stripe)
                 left -= 1
                 advance(&hand)
                 continue
@@ -60,7 +60,7 @@ extension StoreWorker {
                 hand.bucket += 1
             }
             let isDone = hand.bucket >= Int(table.pointee.buckets)
-            store.unlock(stripe)
+            stripes.unlock(stripe)
             if isDone { advance(&hand) }
             if !wantsMore { return false }
         }
