@@ -18,6 +18,11 @@ public final class StoreWorker {
     let buffers: BufferPool
     let staging: StagingTable
     let stripes: StripeArray
+    /// The store's, which outlives its workers: unowned, so that using them counts no references.
+    unowned(unsafe) let ledger: Ledger
+    unowned(unsafe) let arena: PageArena
+    unowned(unsafe) let extents: Extents
+    unowned(unsafe) let log: SegmentLog
     private let hashing: Hash64
     let base: UnsafeMutableRawPointer
     let demotionStream: LogStream
@@ -64,6 +69,10 @@ public final class StoreWorker {
         self.index = index
         threaded = store.threaded
         stripes = store.stripes
+        ledger = store.ledger
+        arena = store.arena
+        extents = store.extents
+        log = store.log
         hashing = store.hash
         slabs = SlabAllocator(
             arena: store.arena, classes: store.classes, worker: index, threaded: store.threaded)
@@ -127,23 +136,23 @@ public final class StoreWorker {
         if size <= slabs.classes.largest {
             return slabs.allocate(size, stripe: stripe, reserve: reserve)
         }
-        return store.extents.allocate(size, charging: size, reserve: reserve)
+        return extents.allocate(size, charging: size, reserve: reserve)
     }
 
     /// Frees an entry's cell, of `size` bytes.
     @inline(__always)
     func free(_ cell: UnsafeMutableRawPointer, _ size: @autoclosure () -> Int) {
-        guard store.arena.contains(cell) else {
+        guard arena.contains(cell) else {
             let size = size()
-            return store.extents.free(cell, bytes: size, charged: size)
+            return extents.free(cell, bytes: size, charged: size)
         }
-        let owner = Int(store.arena.infos[Int(store.arena.page(of: cell))].owner)
+        let owner = Int(arena.infos[Int(arena.page(of: cell))].owner)
         if owner == index { slabs.free(cell) } else { store.workers[owner].slabs.free(cell) }
     }
 
     /// Bytes the cell of an entry has.
     func capacity(_ entry: Entry) -> Int {
-        store.arena.contains(entry.at) ? slabs.capacity(of: entry.at) : Extents.pages(entry.size)
+        arena.contains(entry.at) ? slabs.capacity(of: entry.at) : Extents.pages(entry.size)
     }
 
     /// Frees what an entry holds outside its cell, forgets its record, and frees the cell.
@@ -158,7 +167,7 @@ public final class StoreWorker {
 
     func freeExternal(_ entry: Entry) {
         guard entry.isExternal else { return }
-        store.extents.free(
+        extents.free(
             entry.externalMemory, bytes: entry.externalCapacity, charged: entry.valueCount)
     }
 
@@ -167,7 +176,7 @@ public final class StoreWorker {
     func forgetRecord(_ entry: Entry) {
         let address = entry.address
         if address.isNone { return }
-        store.log.forget(address)
+        log.forget(address)
         entry.address = .none
         entry.set(Entry.writing, false)
     }
@@ -178,7 +187,7 @@ public final class StoreWorker {
         if slot.pointee & Table.volatileBit != 0 { table.pointee.volatileCount -= 1 }
         dispose(entry)
         table.pointee.remove(slot)
-        table.pointee.shrinkIfSparse(store.extents)
+        table.pointee.shrinkIfSparse(extents)
         structure &+= 1
     }
 
@@ -224,7 +233,7 @@ public final class StoreWorker {
         residentDelta += 1
         if external {
             let room = max(valueCount, capacity)
-            guard let memory = store.extents.allocate(
+            guard let memory = extents.allocate(
                 room, charging: valueCount, reserve: StoreWorker.admitted)
             else { fatalError("tierd: out of reserved address space") }
             entry.flags |= Entry.external
@@ -238,7 +247,7 @@ public final class StoreWorker {
     func insert(
         _ entry: Entry, _ hash: UInt64, _ table: UnsafeMutablePointer<Table>
     ) -> UnsafeMutablePointer<UInt64> {
-        _ = table.pointee.reserveOne(store.extents, reserve: StoreWorker.admitted)
+        _ = table.pointee.reserveOne(extents, reserve: StoreWorker.admitted)
         let content = self.content(entry)
         if content & Table.volatileBit != 0 { table.pointee.volatileCount += 1 }
         structure &+= 1

@@ -276,7 +276,7 @@ public final class StagedKeys {
         let start = old.valueOffset
         if value.count != old.valueCount {
             let size = start + value.count
-            guard size <= classes.largest, worker.store.arena.contains(old.at),
+            guard size <= classes.largest, worker.arena.contains(old.at),
                 classes.sizes[classes.index(for: size)] == worker.capacity(old)
             else { return false }
             old.valueCount = value.count
@@ -353,10 +353,10 @@ public final class StagedKeys {
     private func extendInPlace(_ entry: Entry, to count: Int) -> Bool {
         let old = entry.valueCount
         if entry.isExternal {
-            guard count <= entry.externalCapacity, worker.store.extents.charge(from: old, to: count)
+            guard count <= entry.externalCapacity, worker.extents.charge(from: old, to: count)
             else { return false }
         } else {
-            guard count <= Entry.externalThreshold, worker.store.arena.contains(entry.at),
+            guard count <= Entry.externalThreshold, worker.arena.contains(entry.at),
                 entry.valueOffset + count <= worker.capacity(entry)
             else { return false }
         }

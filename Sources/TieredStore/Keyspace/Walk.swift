@@ -111,7 +111,7 @@ extension StoreWorker {
                 dispose(entry(slots + i))
                 deleted += 1
             }
-            table.pointee.destroy(store.extents)
+            table.pointee.destroy(extents)
         }
         structure &+= 1
         return deleted

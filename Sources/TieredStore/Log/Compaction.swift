@@ -25,7 +25,6 @@ struct Compaction {
 extension StoreWorker {
     /// Free segments below which compaction runs: what all streams may want at once, and a little.
     private var wantedFree: Int {
-        let log = store.log
         let wanted = log.reserve + store.options.workers + max(2, log.segmentCount / 64)
         return min(max(1, log.segmentCount / 4), wanted)
     }
@@ -33,14 +32,14 @@ extension StoreWorker {
     /// Records to look at this turn: the more, the fewer segments are free, so that compaction keeps
     /// pace with what is demoted instead of holding writers up a whole segment long.
     var compactionBudget: Int {
-        let log = store.log, wanted = wantedFree
+        let wanted = wantedFree
         let lack = Double(wanted - log.freeCount) / Double(max(1, wanted - log.reserve))
         return 256 + Int(1792 * min(1, max(0, lack)))
     }
 
     /// TIER COMPACT: once through all segments with dead records that are sealed by now. Those it
     /// fills itself are not looked at again.
-    public func compactEverything() { forcedCompaction = store.log.sealCount }
+    public func compactEverything() { forcedCompaction = log.sealCount }
 
     public var isCompacting: Bool { compaction.phase != .idle }
 
@@ -49,15 +48,15 @@ extension StoreWorker {
         switch compaction.phase {
         case .idle:
             let forced = forcedCompaction
-            guard forced != nil || store.log.freeCount <= wantedFree else { return }
+            guard forced != nil || log.freeCount <= wantedFree else { return }
             let limit = forced == nil ? compaction.limit : 0.999
-            guard let victim = store.log.claimVictim(below: limit, before: forced ?? .max) else {
+            guard let victim = log.claimVictim(below: limit, before: forced ?? .max) else {
                 forcedCompaction = nil
                 compaction.limit = 0.95
                 return
             }
             compaction.victim = victim
-            compaction.used = store.log.describe(victim).used
+            compaction.used = log.describe(victim).used
             compaction.survivors = 0
             readPiece(from: SegmentHeader.size)
         case .reading: return
@@ -75,7 +74,7 @@ extension StoreWorker {
         var memory = buffers.compactionBuffer
         if length > buffers.compactionSize {
             releaseLarge()
-            guard let extent = store.extents.allocate(
+            guard let extent = extents.allocate(
                 length, charging: length, reserve: StoreWorker.admitted)
             else { return finishVictim() }
             compaction.large = extent
@@ -84,13 +83,13 @@ extension StoreWorker {
         }
         compaction.phase = .reading
         request(
-            .read, offset: store.log.position(compaction.victim, start), length: length, memory: memory,
+            .read, offset: log.position(compaction.victim, start), length: length, memory: memory,
             .compactionRead(length: length))
     }
 
     private func releaseLarge() {
         guard let large = compaction.large else { return }
-        store.extents.free(large, bytes: compaction.largeCapacity, charged: compaction.largeCapacity)
+        extents.free(large, bytes: compaction.largeCapacity, charged: compaction.largeCapacity)
         compaction.large = nil
     }
 
@@ -148,7 +147,7 @@ extension StoreWorker {
     private func relocate(_ record: Record) -> Bool {
         let offset = compaction.pieceStart + compaction.cursor
         let address = Address(
-            segment: compaction.victim, version: store.log.version(compaction.victim), offset: offset,
+            segment: compaction.victim, version: log.version(compaction.victim), offset: offset,
             byteCount: record.byteCount)
         let available = compaction.pieceCount - compaction.cursor
         guard record.database < store.options.databases, isAlive(record, address) else { return true }
@@ -182,10 +181,10 @@ extension StoreWorker {
         compaction.phase = .idle
         counters.compactions += 1
         submit(compactionStream)
-        let room = store.log.room(for: compaction.survivors, of: compaction.victim)
-        let gained = 1 - Double(room) / Double(store.log.segmentSize)
+        let room = log.room(for: compaction.survivors, of: compaction.victim)
+        let gained = 1 - Double(room) / Double(log.segmentSize)
         if gained < 0.05, forcedCompaction == nil { compaction.limit = max(0.5, compaction.limit - 0.05) }
-        store.log.releaseVictim(compaction.victim)
+        log.releaseVictim(compaction.victim)
     }
 
     /// Survivors have arrived: their entries point to them now, unless modified meanwhile.
@@ -211,9 +210,9 @@ extension StoreWorker {
         guard let slot = table.pointee.find(record.hash, record.key, base: base) else { return }
         let entry = self.entry(slot)
         guard entry.address == previous else { return }
-        store.log.add(address)
+        log.add(address)
         entry.address = address
-        store.log.forget(previous)
+        log.forget(previous)
         counters.relocations += 1
     }
 }

@@ -62,7 +62,7 @@ extension StoreWorker {
     }
 
     /// Largest record a segment can hold.
-    var recordLimit: Int { store.log.segmentSize - SegmentHeader.size }
+    var recordLimit: Int { log.segmentSize - SegmentHeader.size }
 
     private static func placement(_ fill: Int, _ bound: Int) -> Int {
         let offset = (fill + 7) & ~7
@@ -74,24 +74,24 @@ extension StoreWorker {
 
     private func openBatch(_ bound: Int, in stream: LogStream) -> WriteBatch? {
         let needed = (bound + 4095) & ~4095
-        if let segment = stream.segment, stream.position + needed > store.log.segmentSize {
+        if let segment = stream.segment, stream.position + needed > log.segmentSize {
             seal(segment, of: stream)
         }
         let oversized = needed + SegmentHeader.size > buffers.writeSize
         guard oversized || buffers.freeWrites > 0 else { return nil }
         if stream.segment == nil {
-            guard let segment = store.log.open(for: stream.kind) else { return nil }
+            guard let segment = log.open(for: stream.kind) else { return nil }
             stream.segment = segment
             stream.position = 0
             stream.filled = 0
             prepare(segment)
         }
         let segment = stream.segment!
-        let room = store.log.segmentSize - stream.position
+        let room = log.segmentSize - stream.position
         let capacity = min(room, max(needed + SegmentHeader.size, buffers.writeSize))
         let memory: UnsafeMutableRawPointer
         if oversized {
-            guard let extent = store.extents.allocate(
+            guard let extent = extents.allocate(
                 capacity, charging: capacity, reserve: StoreWorker.admitted)
             else { return nil }
             memory = extent
@@ -100,23 +100,23 @@ extension StoreWorker {
         }
         let batch = WriteBatch(
             memory: memory, capacity: capacity, isOversized: oversized, segment: segment,
-            version: store.log.version(segment), start: stream.position,
+            version: log.version(segment), start: stream.position,
             openedAt: instant)
         if stream.position == 0 {
             SegmentHeader.encode(
                 to: memory, segment: segment, version: batch.version, stream: stream.kind)
             batch.fill = SegmentHeader.size
         }
-        store.log.writeStarted(segment)
+        log.writeStarted(segment)
         stream.batch = batch
         return batch
     }
 
     /// Asks for the segment's blocks in the file the first time it is used.
     private func prepare(_ segment: Int) {
-        if store.log.prepare(segment) { return }
+        if log.prepare(segment) { return }
         request(
-            .allocate, offset: store.log.position(segment, 0), length: store.log.segmentSize,
+            .allocate, offset: log.position(segment, 0), length: log.segmentSize,
             memory: nil, .allocate(segment: segment))
     }
 
@@ -144,18 +144,18 @@ extension StoreWorker {
         stream.filled += batch.filled
         counters.bytesWritten += UInt64(length)
         request(
-            .write, offset: store.log.position(batch.segment, batch.start), length: length,
+            .write, offset: log.position(batch.segment, batch.start), length: length,
             memory: batch.memory, stream.kind == .demotion ? .demote(batch) : .relocate(batch))
     }
 
     /// Gives the batch's buffer and its hold on the segment back.
     func finish(_ batch: WriteBatch) {
         if batch.isOversized {
-            store.extents.free(batch.memory, bytes: batch.capacity, charged: batch.capacity)
+            extents.free(batch.memory, bytes: batch.capacity, charged: batch.capacity)
         } else {
             buffers.returnWrite(batch.memory)
         }
-        store.log.writeEnded(batch.segment)
+        log.writeEnded(batch.segment)
         runnable.append(contentsOf: writeWaiters)
         writeWaiters.removeAll(keepingCapacity: true)
     }
@@ -169,7 +169,7 @@ extension StoreWorker {
     }
 
     private func seal(_ segment: Int, of stream: LogStream) {
-        store.log.seal(segment, used: stream.position, filled: stream.filled)
+        log.seal(segment, used: stream.position, filled: stream.filled)
         stream.segment = nil
     }
 
@@ -219,9 +219,9 @@ extension StoreWorker {
 
     private func completeAllocation(_ segment: Int, result: Int) {
         guard result < 0, -result != Int(EOPNOTSUPP) else { return }
-        store.log.unprepare(segment)
+        log.unprepare(segment)
         counters.writeErrors += 1
-        if -result == Int(ENOSPC) || -result == Int(EDQUOT) { store.log.isOutOfSpace = true }
+        if -result == Int(ENOSPC) || -result == Int(EDQUOT) { log.isOutOfSpace = true }
     }
 
     /// Disk requests on their way.

@@ -7,7 +7,7 @@ extension StoreWorker {
     func evacuate(pages: Int) {
         for _ in 0..<pages {
             let wanted = waiters.first?.bytes ?? 0
-            guard store.ledger.used + wanted > store.ledger.limit / 64 * 62,
+            guard ledger.used + wanted > ledger.limit / 64 * 62,
                 let (page, sizeClass) = slabs.sparsestPage()
             else { return }
             empty(page, sizeClass)

@@ -27,7 +27,6 @@ extension StoreWorker {
     /// May a command that will take about `bytes` of RAM run now? `wait`: its session is made
     /// runnable when it may try again. `refused`: it can never run under the policy in force.
     public func admit(_ bytes: Int, token: UInt32) -> Admission {
-        let ledger = store.ledger
         if ledger.used + bytes <= ledger.limit { return .go }
         if bytes < 4096, slabs.hasFreeCell(bytes) { return .go }
         if bytes > ledger.limit / 2 { return .refused }
@@ -52,7 +51,6 @@ extension StoreWorker {
 
     /// No segment for demotion and nothing for compaction to gain.
     var isDiskFull: Bool {
-        let log = store.log
         let none = log.freeCount <= log.reserve || log.isOutOfSpace
         return none && compaction.phase == .idle && !log.hasVictim(below: 0.95)
     }
@@ -61,8 +59,7 @@ extension StoreWorker {
 
     private func wakeWriters() {
         while let (token, bytes) = waiters.first {
-            let ledger = store.ledger
-            guard ledger.used + bytes <= ledger.limit || slabs.hasFreeCell(bytes)
+                guard ledger.used + bytes <= ledger.limit || slabs.hasFreeCell(bytes)
                 || usedLive + bytes <= ledger.limit && !slabs.canBeEmptied || isStuck
             else { return }
             _ = waiters.popFirst()
@@ -74,13 +71,13 @@ extension StoreWorker {
 
     /// A disk that had no room may have some now: asked once a second.
     private func retryFullDisk() {
-        guard store.log.isOutOfSpace else {
+        guard log.isOutOfSpace else {
             outOfSpaceSince = 0
             return
         }
         if outOfSpaceSince == 0 { outOfSpaceSince = instant }
         if instant - outOfSpaceSince > 1_000_000_000 {
-            store.log.isOutOfSpace = false
+            log.isOutOfSpace = false
             outOfSpaceSince = 0
         }
     }

@@ -5,7 +5,7 @@ import Primitives
 extension StoreWorker {
     /// Bytes of live cells above which demotion starts, and of held RAM above which sparse pages
     /// are emptied, for this worker's share.
-    private var lowWatermark: Int { store.ledger.limit / 16 * 15 }
+    private var lowWatermark: Int { ledger.limit / 16 * 15 }
 
     /// Bytes this worker should free now; negative while there is room.
     var excess: Int {
@@ -16,7 +16,7 @@ extension StoreWorker {
     /// RAM taken, free cells not counted.
     var usedLive: Int {
         let usage = store.slabUsage
-        return store.ledger.used - usage.held + usage.live
+        return ledger.used - usage.held + usage.live
     }
 
     /// Demotes until RAM is within its watermark, buffers run out, or `deadline` (a count of
@@ -100,12 +100,12 @@ extension StoreWorker {
         let entry = self.entry(slot)
         let key = entry.key
         let content = Record.Content(
-            hash: hash(key), sequence: store.log.sequence(), database: database,
+            hash: hash(key), sequence: log.sequence(), database: database,
             type: entry.type, expiry: entry.expiry, key: key,
             value: ByteView(entry.value, entry.valueCount))
         guard let (batch, offset, length) = append(content) else { return false }
         let address = noteRecord(batch, offset: offset, byteCount: length)
-        store.log.add(address)
+        log.add(address)
         entry.address = address
         entry.set(Entry.writing, true)
         store.leaves(entry.valueCount)
@@ -199,8 +199,8 @@ extension StoreWorker {
         counters.writeErrors += 1
         lastWriteError = result < 0 ? -result : Int(EIO)
         if -result == Int(ENOSPC) || -result == Int(EDQUOT) {
-            store.log.isOutOfSpace = true
-            store.log.unprepare(batch.segment)
+            log.isOutOfSpace = true
+            log.unprepare(batch.segment)
         }
     }
 

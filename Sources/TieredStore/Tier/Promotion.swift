@@ -60,7 +60,7 @@ extension StoreWorker {
         let entry = Entry(cell)
         entry.flags |= Entry.resident
         if external {
-            guard let memory = store.extents.allocate(
+            guard let memory = extents.allocate(
                 value.count, charging: value.count, reserve: reserve)
             else {
                 free(cell, prefix + 16)

@@ -35,8 +35,8 @@ extension StoreWorker {
     /// Where in the file a read for the record begins, and its length.
     private func extent(_ address: Address) -> (position: Int, length: Int) {
         let first = address.offset & ~4095
-        return (store.log.position(address.segment, first),
-            min(address.readBytes, store.log.segmentSize - first))
+        return (log.position(address.segment, first),
+            min(address.readBytes, log.segmentSize - first))
     }
 
     /// Sends the read for a record; false while there is no buffer for it.
@@ -53,7 +53,7 @@ extension StoreWorker {
             memory = buffer
         } else {
             guard staging.largeReads < StoreWorker.largeReadLimit,
-                let extent = store.extents.allocate(
+                let extent = extents.allocate(
                     length, charging: length, reserve: StoreWorker.admitted)
             else { return false }
             staging.largeReads += 1
@@ -90,7 +90,7 @@ extension StoreWorker {
             buffers.returnRead(memory)
         } else {
             staging.largeReads -= 1
-            store.extents.free(memory, bytes: length, charged: length)
+            extents.free(memory, bytes: length, charged: length)
         }
         while let next = staging.waiting.first, read(next) { _ = staging.waiting.popFirst() }
     }
