@@ -39,8 +39,10 @@ final class MemoryBudget: @unchecked Sendable {
     }
 
     /// Takes what the process has now for what it has without keys.
-    func baseline() {
-        baselineBytes.store(residentSetSize(), ordering: .relaxed)
+    func baseline() { baseline(resident: residentSetSize()) }
+
+    func baseline(resident: Int) {
+        baselineBytes.store(resident, ordering: .relaxed)
         adjust(clientBytes: 0)
     }
 

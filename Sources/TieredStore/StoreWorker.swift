@@ -1,6 +1,7 @@
 import CSystem
 import Glibc
 import Primitives
+import Synchronization
 
 /// One event loop's hands on the store: its slabs, its staged reads, its part of the log and the
 /// background work for the stripes assigned to it. Used by one thread only.
@@ -43,8 +44,12 @@ public final class StoreWorker {
     public private(set) var now: Int64 = 0
     public private(set) var instant: UInt64 = 0
     var accessSeconds: UInt32 = 0
-    /// Resident values created less those demoted or deleted by this worker.
-    var residentDelta = 0
+    /// Resident values created less those demoted or deleted by this worker, which alone writes it.
+    var residentDelta: Int {
+        get { residentDeltaWord.load(ordering: .relaxed) }
+        set { residentDeltaWord.store(newValue, ordering: .relaxed) }
+    }
+    private let residentDeltaWord = Atomic<Int>(0)
     var hotness = Hotness()
     /// The policy's clock as last read, and admissions not yet added to it.
     var epoch: UInt8 = 0

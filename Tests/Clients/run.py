@@ -8,8 +8,10 @@ import time, traceback
 import redis
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TIERD = os.path.join(HERE, "../../.build/release/tierd")
-TIERCTL = os.path.join(HERE, "../../.build/release/tierctl")
+# Another build than the release: one with a sanitizer (tools/nightly).
+BUILD = os.environ.get("TIERD_BUILD", os.path.join(HERE, "../../.build/release"))
+TIERD = os.path.join(BUILD, "tierd")
+TIERCTL = os.path.join(BUILD, "tierctl")
 DIRECTORY = tempfile.mkdtemp(prefix="tierd-", dir=os.environ.get("TIERD_TEST_DIR", "/var/tmp"))
 passed, failed = 0, 0
 

@@ -33,7 +33,6 @@ final class PageArena: @unchecked Sendable {
         var owner: UInt8
         /// 0: in no list; else 1 + the fullness list it is in.
         var list: UInt8
-        var inUse: Bool
     }
 
     init?(_ space: AddressSpace, options: StoreOptions, ledger: Ledger) {

@@ -11,8 +11,6 @@ import Primitives
 final class SlabAllocator: @unchecked Sendable {
     static let freeBit: UInt16 = 0x8000
     static let lists = 8
-    /// In place of a list: the page is being emptied, no cell of it is handed out.
-    static let emptying: UInt8 = 0xff
 
     let classes: SizeClasses
     let arena: PageArena
@@ -24,6 +22,8 @@ final class SlabAllocator: @unchecked Sendable {
     let starts: [Int]
     private var current: [UInt32]
     private var heads: [UInt32]
+    /// The page being emptied, which is in no list; 0 when there is none or it has been given back.
+    private var emptying: UInt32 = 0
     /// Bytes in cells that are in use, and in cells of held pages altogether.
     private(set) var liveBytes = 0
     private(set) var heldBytes = 0
@@ -98,7 +98,7 @@ final class SlabAllocator: @unchecked Sendable {
         guard let page = arena.take(reserve: reserve) else { return nil }
         arena.infos[Int(page)] = PageArena.PageInfo(
             next: 0, previous: 0, live: 0, freeHead: 0x7fff, bump: 0,
-            sizeClass: UInt16(sizeClass), owner: worker, list: 0, inUse: true)
+            sizeClass: UInt16(sizeClass), owner: worker, list: 0)
         pages += 1
         classPages[sizeClass] += 1
         heldBytes += Int(capacities[sizeClass]) * classes.sizes[sizeClass]
@@ -141,14 +141,14 @@ final class SlabAllocator: @unchecked Sendable {
     private func settle(_ page: UInt32, _ info: UnsafeMutablePointer<PageArena.PageInfo>, _ sizeClass: Int) {
         if info.pointee.live == 0 {
             unlink(page)
-            info.pointee.inUse = false
+            if page == emptying { emptying = 0 }
             pages -= 1
             classPages[sizeClass] -= 1
             heldBytes -= Int(capacities[sizeClass]) * classes.sizes[sizeClass]
             arena.give(page)
             return
         }
-        if info.pointee.list == SlabAllocator.emptying { return }
+        if page == emptying { return }
         let fullness = Int(info.pointee.live) * SlabAllocator.lists / Int(capacities[sizeClass])
         let list = UInt8(min(fullness, SlabAllocator.lists - 1) + 1)
         if info.pointee.list == list { return }
@@ -170,10 +170,6 @@ final class SlabAllocator: @unchecked Sendable {
     private func unlink(_ page: UInt32) {
         let info = arena.infos + Int(page)
         guard info.pointee.list != 0 else { return }
-        if info.pointee.list == SlabAllocator.emptying {
-            info.pointee.list = 0
-            return
-        }
         let head = Int(info.pointee.sizeClass) * SlabAllocator.lists + Int(info.pointee.list) - 1
         let next = info.pointee.next, previous = info.pointee.previous
         if previous != 0 { arena.infos[Int(previous)].next = next } else { heads[head] = next }
@@ -192,16 +188,18 @@ final class SlabAllocator: @unchecked Sendable {
     // MARK: Emptying sparse pages
 
     /// The sparsest page of the class with most free cells, when emptying it gains a page:
-    /// nil while no class holds at least one page's worth of free cells beside it.
+    /// nil while no class holds at least one page's worth of free cells beside it. One page at a time:
+    /// until it is restored or has been given back.
     func sparsestPage() -> (page: UInt32, sizeClass: Int)? {
         acquire()
         defer { release() }
+        precondition(emptying == 0, "a page is being emptied")
         guard let best = sparsestClass else { return nil }
         for list in 0..<SlabAllocator.lists {
             let head = heads[best * SlabAllocator.lists + list]
             if head != 0 {
                 unlink(head)
-                arena.infos[Int(head)].list = SlabAllocator.emptying
+                emptying = head
                 return (head, best)
             }
         }
@@ -227,10 +225,7 @@ final class SlabAllocator: @unchecked Sendable {
     func owner(_ page: UInt32, _ index: Int) -> Int? {
         acquire()
         defer { release() }
-        let info = arena.infos[Int(page)]
-        guard info.inUse, info.owner == worker, info.list == SlabAllocator.emptying,
-            index < Int(info.bump)
-        else { return nil }
+        guard page == emptying, index < Int(arena.infos[Int(page)].bump) else { return nil }
         let word = owners(page)[index]
         return word & SlabAllocator.freeBit == 0 ? Int(word) : nil
     }
@@ -243,13 +238,10 @@ final class SlabAllocator: @unchecked Sendable {
     func restore(_ page: UInt32) {
         acquire()
         defer { release() }
+        guard page == emptying else { return }
+        emptying = 0
         let info = arena.infos + Int(page)
-        let sizeClass = Int(info.pointee.sizeClass)
-        if info.pointee.inUse, info.pointee.owner == worker, page != current[sizeClass],
-            info.pointee.list == SlabAllocator.emptying {
-            info.pointee.list = 0
-            settle(page, info, sizeClass)
-        }
+        settle(page, info, Int(info.pointee.sizeClass))
     }
 
     /// Whether an entry of `size` bytes fits without taking another page.
