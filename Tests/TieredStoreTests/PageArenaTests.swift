@@ -4,22 +4,36 @@ import Testing
 
 /// Method: pages are marked and given back; a mark that is still there shows that the page kept its RAM.
 @Suite struct PageArenaTests {
-    @Test func theLastPagesGivenBackKeepTheirRAMUpToALimit() throws {
+    private func marked(_ limit: Int, pages: Int) throws -> (store: Store, pages: [UInt32]) {
         var options = StoreOptions.tiny
-        options.memoryLimit = 1 << 20
+        options.memoryLimit = limit
         let store = try #require(Store(options))
+        let taken = try (0..<pages).map { _ in try #require(store.arena.take(reserve: 0)) }
+        for page in taken { store.arena.address(page).storeBytes(of: 0x5a, as: UInt8.self) }
+        return (store, taken)
+    }
+
+    private func warm(_ store: Store, _ pages: [UInt32]) -> [UInt32] {
+        pages.filter { store.arena.address($0).load(as: UInt8.self) == 0x5a }
+    }
+
+    @Test func whileRAMIsShortAFewPagesKeepItAndAreTakenFirst() throws {
+        let (store, pages) = try marked(1 << 20, pages: 250)
         defer { store.tearDown() }
-        let arena = store.arena, used = store.ledger.used
-        let pages = try (0..<5).map { _ in try #require(arena.take(reserve: 0)) }
-        for page in pages { arena.address(page).storeBytes(of: 0x5a, as: UInt8.self) }
-        #expect(store.ledger.used == used + 5 * arena.pageSize)
-        for page in pages { arena.give(page) }
-        #expect(store.ledger.used == used)
-        let warm = pages.filter { arena.address($0).load(as: UInt8.self) == 0x5a }
+        for page in pages { store.arena.give(page) }
+        #expect(store.ledger.used == 0)
+        let warm = warm(store, pages)
         // A 128th of the limit.
-        #expect(warm.count * arena.pageSize == 8 << 10)
-        let again = try (0..<5).map { _ in try #require(arena.take(reserve: 0)) }
+        #expect(warm.count * store.arena.pageSize == 8 << 10)
+        let again = try pages.map { _ in try #require(store.arena.take(reserve: 0)) }
         #expect(Set(again.prefix(warm.count)) == Set(warm))
         #expect(Set(again) == Set(pages))
+    }
+
+    @Test func withRAMToSpareItGoesBackAtOnce() throws {
+        let (store, pages) = try marked(1 << 20, pages: 200)
+        defer { store.tearDown() }
+        for page in pages { store.arena.give(page) }
+        #expect(warm(store, pages).isEmpty)
     }
 }

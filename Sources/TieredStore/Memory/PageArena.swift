@@ -5,7 +5,7 @@ import Primitives
 ///
 /// A page is numbered by its place in the range; number 0 is never handed out, so that a slot
 /// of the index can say "empty" with offset 0. A page given back returns its RAM to the kernel, but
-/// for the few given back last: taking one of those again costs no page faults, which on a virtual
+/// for a few while RAM is short: taking one of those again costs no page faults, which on a virtual
 /// machine can take milliseconds.
 final class PageArena: @unchecked Sendable {
     let space: AddressSpace
@@ -94,7 +94,7 @@ final class PageArena: @unchecked Sendable {
     private func keepWarm(_ page: UInt32) -> Bool {
         lock.lock()
         defer { lock.unlock() }
-        guard warm.count < warmLimit else { return false }
+        guard isTight, warm.count < warmLimit else { return false }
         warm.append(page)
         return true
     }
