@@ -19,14 +19,15 @@ passed, failed = 0, 0
 class Server:
     """A server process on a Unix socket, ready once it answers."""
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, environment={}):
         self.directory = os.path.join(DIRECTORY, name)
         os.makedirs(self.directory)
         self.path = os.path.join(self.directory, "s")
         self.log = open(os.path.join(self.directory, "log"), "wb")
         self.process = subprocess.Popen(
             command + ["--port", "0", "--unixsocket", self.path, "--dir", self.directory],
-            stdout=self.log, stderr=self.log, env={**os.environ, "SWIFT_BACKTRACE": os.environ.get("SWIFT_BACKTRACE", "enable=no")})
+            stdout=self.log, stderr=self.log, env={
+                **os.environ, "SWIFT_BACKTRACE": os.environ.get("SWIFT_BACKTRACE", "enable=no"), **environment})
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -60,8 +61,8 @@ class Server:
             raise
 
 
-def tierd(name, *options):
-    return Server(name, [TIERD, "--tier-max-bytes", "1gb", *options])
+def tierd(name, *options, environment={}):
+    return Server(name, [TIERD, "--tier-max-bytes", "1gb", *options], environment)
 
 
 def check(condition, what):
@@ -372,6 +373,45 @@ def start_is_refused():
     server.stop()
 
 
+def allocations():
+    """GET and SET of values in RAM allocate nothing; a GET of a demoted one its value."""
+    shim, counter = os.path.join(DIRECTORY, "malloc_count.so"), os.path.join(DIRECTORY, "malloc_count")
+    subprocess.run(["clang", "-O2", "-shared", "-fPIC", "-o", shim, os.path.join(HERE, "malloc_count.c")], check=True)
+    open(counter, "wb").write(bytes(8))
+    count = lambda: int.from_bytes(open(counter, "rb").read(), "little")
+    server = tierd("allocations", "--io-threads", "1", environment={"LD_PRELOAD": shim, "MALLOC_COUNT": counter})
+    client, keys = server.client(), [f"k{i}" for i in range(1000)]
+    raw = server.raw()
+    check(count() > 0, "the shim counts")
+
+    def ask(command, *words, reply):
+        """1000 requests, 50 at a time, and all their replies."""
+        requests = [f"{command} {key} {' '.join(words)}".split() for key in keys]
+        for at in range(0, 1000, 50):
+            raw.sendall(b"".join(encode(words) for words in requests[at:at + 50]))
+            left = 50 * len(reply)
+            while left:
+                left -= len(raw.recv(left))
+
+    value = "x" * 500
+    rows = [("SET", (value,), b"+OK\r\n"), ("GET", (), b"$500\r\n" + value.encode() + b"\r\n")]
+    for command, words, reply in rows:
+        for _ in range(3):
+            ask(command, *words, reply=reply)
+        before = count()
+        for _ in range(20):
+            ask(command, *words, reply=reply)
+        spent = (count() - before) / 20_000
+        check(spent < 0.02, f"{command}: {spent} allocations a request")
+    for _ in range(2):
+        client.execute_command("TIER", "DEMOTE", *keys)
+        before = count()
+        ask("GET", reply=rows[1][2])
+    spent = (count() - before) / 1000
+    check(spent < 1.2, f"GET of a demoted value: {spent} allocations a request")
+    server.stop()
+
+
 def nothing_is_saved():
     """appendonly and save are taken, and the log says each time that nothing comes of them."""
     server = tierd("notsaved", "--appendonly", "yes", "--save", "900 1")
@@ -614,7 +654,7 @@ def stop_while_stopping_the_world():
 
 # Beside redis-server ------------------------------------------------------------------------------
 
-from differential import differential  # noqa: E402
+from differential import differential, encode  # noqa: E402
 
 
 def run(test, *arguments):
@@ -634,7 +674,7 @@ def run(test, *arguments):
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
         reply_larger_than_a_send, output_limits, pause, maxmemory_lowered, disconnect_while_reading,
-        disconnect_while_sending, start_is_refused, nothing_is_saved, flipped_bit, last_database,
+        disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world]

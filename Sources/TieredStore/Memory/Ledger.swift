@@ -26,7 +26,7 @@ public final class Ledger: Sendable {
             usedBytes.subtract(bytes, ordering: .relaxed)
             return false
         }
-        if after > peak { peakBytes.store(after, ordering: .relaxed) }
+        peakBytes.max(after, ordering: .relaxed)
         return true
     }
 
