@@ -14,12 +14,15 @@ TIERD = os.path.join(BUILD, "tierd")
 TIERCTL = os.path.join(BUILD, "tierctl")
 DIRECTORY = tempfile.mkdtemp(prefix="tierd-", dir=os.environ.get("TIERD_TEST_DIR", "/var/tmp"))
 passed, failed = 0, 0
+servers = []
 
 
 class Server:
     """A server process on a Unix socket, ready once it answers."""
 
     def __init__(self, name, command, environment={}):
+        servers.append(self)
+        self.process = None
         self.directory = os.path.join(DIRECTORY, name)
         os.makedirs(self.directory)
         self.path = os.path.join(self.directory, "s")
@@ -692,6 +695,9 @@ if __name__ == "__main__":
                     run(differential, server, real, mode, loops, seed)
                 server.stop()
         real.stop()
+    for server in servers:  # those of tests that failed
+        if server.process and server.process.poll() is None:
+            server.process.kill()
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)

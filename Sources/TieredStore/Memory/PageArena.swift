@@ -65,7 +65,8 @@ final class PageArena: @unchecked Sendable {
     /// RAM is short enough for empty pages to be wanted back at once.
     var isTight: Bool { ledger.used > ledger.limit / 8 * 7 }
 
-    /// Pages kept warm at most: a 128th of the limit, not counted as used.
+    /// Pages kept warm at most: a 128th of the limit, up to 8 MiB. They do not count as used; the 1 % of
+    /// `maxmemory` that the store is not given covers them.
     private var warmLimit: Int { min(ledger.limit >> 7, 8 << 20) >> pageShift }
 
     /// A page, or nil when the budget (plus `reserve` bytes) is used up.

@@ -59,7 +59,7 @@ extension StoreWorker {
 
     private func wakeWriters() {
         while let (token, bytes) = waiters.first {
-                guard ledger.used + bytes <= ledger.limit || slabs.hasFreeCell(bytes)
+            guard ledger.used + bytes <= ledger.limit || slabs.hasFreeCell(bytes)
                 || usedLive + bytes <= ledger.limit && !slabs.canBeEmptied || isStuck
             else { return }
             _ = waiters.popFirst()
