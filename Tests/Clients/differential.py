@@ -6,63 +6,26 @@ compared, so that error texts count.
 """
 import random
 
-KEYS = ["a", "b", "c", "d", "{t}1", "", "k" * 300]
-FAR = 33_000_000_000  # seconds: expiries that do not come
-VALUES = ["", "0", "1", "-1", "10", "9223372036854775807", "-9223372036854775808", " 1", "01", "1.5",
-    "-0", "3.0e3", "abc", "ABCDEF", "x" * 44, "x" * 45, "hello world" * 100, "\r\n", "\x00\xff", "nan",
-    "inf", "1e400", "y" * 20000]
-NUMBERS = ["0", "1", "-1", "2", "5", "100", "-100", "9223372036854775807", "-9223372036854775808",
-    "abc", "", "1.5", " 1", "536870911", "536870912"]
+from families import KEYS, Arguments, modules
+
+FAMILIES = modules()
+NORMAL = {name: order for family in FAMILIES.values() for name, order in getattr(family, "NORMAL", {}).items()}
 
 
-def command(r):
-    k = lambda: r.choice(KEYS)
-    v = lambda: r.choice(VALUES)
-    n = lambda: r.choice(NUMBERS)
-    far = lambda: str(FAR + r.randrange(1000))
-    # Relative times that are valid would expire at slightly different moments: absolute ones stand for them.
-    bad = lambda: r.choice(["-1", "0", "abc", "", "1.5", " 1", "9223372036854775807", "-100"])
-    time = lambda: r.choice([["EX", bad()], ["EX", "9223372036854775"], ["PX", bad()], ["EXAT", n()], ["PXAT", n()], ["ex", bad()]])
-    when = lambda: r.choice([time(), ["EXAT", far()], ["PXAT", far() + "000"], ["KEEPTTL"],
-        ["NX"], ["XX"], ["GET"], ["XX", "GET"], ["NX", "GET"], ["KEEPTTL", "EX", "0"], ["EX", "0", "KEEPTTL"], ["nonsense"], ["EX"]])
-    table = [
-        lambda: ["GET", k()], lambda: ["GET", k()], lambda: ["SET", k(), v()], lambda: ["SET", k(), v()],
-        lambda: ["SET", k(), v(), *when()], lambda: ["SET", k(), v(), *when(), *when()],
-        lambda: ["SETNX", k(), v()], lambda: ["SETEX", k(), bad(), v()], lambda: ["PSETEX", k(), bad(), v()],
-        lambda: ["GETSET", k(), v()], lambda: ["GETDEL", k()],
-        lambda: ["GETEX", k(), *r.choice([[], ["PERSIST"], ["EXAT", far()], time(), ["X"], ["EX"]])],
-        lambda: ["MSET", k(), v(), k(), v()], lambda: ["MSET", k(), v(), k()], lambda: ["MSETNX", k(), v(), k(), v()],
-        lambda: ["MGET", k(), k(), k()], lambda: ["APPEND", k(), v()], lambda: ["STRLEN", k()],
-        lambda: ["SETRANGE", k(), n(), r.choice(["", "zz", "q" * 100])], lambda: ["GETRANGE", k(), n(), n()],
-        lambda: ["SUBSTR", k(), n(), n()], lambda: ["INCR", k()], lambda: ["DECR", k()],
-        lambda: ["INCRBY", k(), n()], lambda: ["DECRBY", k(), n()],
-        lambda: ["INCRBYFLOAT", k(), r.choice(["0.1", "-3.25", "1e10", "nan", "inf", "abc", "", "5.0e3"])],
-        lambda: ["LCS", k(), k(), *r.choice([[], ["LEN"], ["IDX"], ["IDX", "WITHMATCHLEN"],
-            ["IDX", "MINMATCHLEN", "2"], ["LEN", "IDX"], ["BAD"]])],
-        lambda: ["DEL", k(), k()], lambda: ["UNLINK", k()], lambda: ["EXISTS", k(), k(), k()],
-        lambda: ["TOUCH", k(), k()], lambda: ["TYPE", k()], lambda: ["RENAME", k(), k()],
-        lambda: ["RENAMENX", k(), k()],
-        lambda: ["COPY", k(), k(), *r.choice([[], ["REPLACE"], ["DB", "1"], ["DB", "99"], ["DB", "x"],
-            ["DB", "1", "REPLACE"], ["DB"], ["BAD"]])],
-        lambda: ["MOVE", k(), r.choice(["0", "1", "2", "99", "-1", "x"])],
-        lambda: ["EXPIREAT", k(), r.choice([far(), "1", "-5", "abc", "9223372036854775807"]),
-            *r.choice([[], ["NX"], ["XX"], ["GT"], ["LT"], ["NX", "XX"], ["GT", "LT"], ["BAD"]])],
-        lambda: ["PEXPIREAT", k(), r.choice([far() + "000", "1"]), *r.choice([[], ["NX"], ["XX"], ["GT"], ["LT"]])],
-        lambda: ["EXPIRE", k(), r.choice(["-1", "0", "abc", "9223372036854775807", "9223372036854775"])],
-        lambda: ["PEXPIRE", k(), r.choice(["-1", "0", "abc", "9223372036854775807"])],
-        lambda: ["PERSIST", k()], lambda: ["EXPIRETIME", k()], lambda: ["PEXPIRETIME", k()],
-        lambda: ["OBJECT", "ENCODING", k()], lambda: ["OBJECT", "REFCOUNT", k() + "absent"],
-        lambda: ["OBJECT", "FREQ", k()], lambda: ["OBJECT", "NOSUCH", k()],
-        lambda: ["SELECT", r.choice(["0", "1", "2", "16", "-1", "x"])],
-        lambda: ["SWAPDB", r.choice(["0", "1", "x"]), r.choice(["1", "2", "99"])],
-        lambda: r.choice([["FLUSHDB"], ["FLUSHDB", "BAD"], ["FLUSHALL", "ASYNC"]]) if r.random() < 0.1 else ["PING"],
-        lambda: ["PING", v()], lambda: ["ECHO", v()], lambda: ["NOSUCHCOMMAND", v()], lambda: ["GET"],
-        lambda: ["SCAN", "x"], lambda: ["SCAN", "0", "COUNT", r.choice(["0", "x"])],
-        lambda: ["WAIT", "0", "0"], lambda: ["CLIENT", "GETNAME"], lambda: ["CLIENT", "NOSUCH"],
-        lambda: ["CONFIG", "SET", "maxmemory-samples", r.choice(["5", "abc"])],
-        lambda: ["RANDOMKEY", "extra"], lambda: ["AUTH", "x"],
-    ]
-    return r.choice(table)()
+class Stream:
+    """A seeded stream of commands: two families make most of it, so that their values grow."""
+
+    def __init__(self, seed):
+        self.r = random.Random(seed)
+        arguments = Arguments(self.r)
+        self.tables = [family.commands(arguments) for family in FAMILIES.values()]
+        self.focus = []
+
+    def next(self, i):
+        if i % 400 == 0:
+            self.focus = self.r.sample(range(len(self.tables)), 2)
+        which = self.r.choice(self.focus) if self.r.random() < 0.8 else self.r.randrange(len(self.tables))
+        return [str(word) for word in self.r.choice(self.tables[which])()]
 
 
 def encode(words):
@@ -105,6 +68,47 @@ class Wire:
         return self.reply()
 
 
+def normal(words, reply):
+    """The reply, in an order of its own if the command's is free."""
+    order = NORMAL.get(words[0].upper())
+    if not order or reply[:1] in b"-:$+":
+        return reply
+    return order(parse(reply)[0], words)
+
+
+def parse(data, at=0):
+    """A RESP2 reply as nested lists of bytes, and where it ends."""
+    end = data.index(b"\r\n", at)
+    kind, head, at = data[at:at + 1], data[at + 1:end], end + 2
+    if kind == b"$":
+        size = int(head)
+        return (None, at) if size < 0 else (data[at:at + size], at + size + 2)
+    if kind == b"*":
+        if int(head) < 0:
+            return None, at
+        items = []
+        for _ in range(int(head)):
+            item, at = parse(data, at)
+            items.append(item)
+        return items, at
+    return kind + head, at
+
+
+READS = {b"+string\r\n": ["GET"], b"+list\r\n": ["LRANGE", "0", "-1"], b"+hash\r\n": ["HGETALL"],
+    b"+set\r\n": ["SMEMBERS"], b"+zset\r\n": ["ZRANGE", "0", "-1", "WITHSCORES"],
+    b"+stream\r\n": ["XINFO", "STREAM", "FULL", "COUNT", "0"]}
+
+
+def contents(wire, key):
+    """A key's whole value, whatever its type."""
+    kind = wire.ask(["TYPE", key])
+    if kind not in READS:
+        return kind
+    name, *rest = READS[kind]
+    words = [name, key, *rest] if name != "XINFO" else [name, rest[0], key, *rest[1:]]
+    return kind, normal(words, wire.ask(words))
+
+
 def state(wire):
     """Every database's keys with value, expiry and encoding, and their number once all were looked at
     (until then a server may count keys whose time has come)."""
@@ -112,21 +116,21 @@ def state(wire):
     for database in range(3):
         wire.ask(["SELECT", str(database)])
         for key in KEYS:
-            value = wire.ask(["GET", key])
+            value = contents(wire, key)
             found[database, key] = (value, wire.ask(["PEXPIRETIME", key]), wire.ask(["OBJECT", "ENCODING", key]))
         found[database] = wire.ask(["DBSIZE"])
     return found
 
 
 def differential(server, real, mode, loops, seed, count=4000):
-    r = random.Random(seed)
+    stream = Stream(seed)
     ours, theirs = Wire(server.raw()), Wire(real.raw())
     demoter = Wire(server.raw())
     for wire in (ours, theirs):
         wire.ask(["FLUSHALL"])
     for i in range(count):
-        words = command(r)
-        a, b = ours.ask(words), theirs.ask(words)
+        words = stream.next(i)
+        a, b = normal(words, ours.ask(words)), normal(words, theirs.ask(words))
         if a != b:
             raise AssertionError(f"command {i} {[w[:60] for w in words]}: {a[:200]!r}, redis {b[:200]!r}")
         if mode == "cold":
