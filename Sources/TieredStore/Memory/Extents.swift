@@ -48,10 +48,10 @@ final class Extents: @unchecked Sendable {
     }
 
     /// Charges for growth within a range from `old` used bytes to `new`.
-    func charge(from old: Int, to new: Int) -> Bool {
+    func charge(from old: Int, to new: Int, reserve: Int = 0) -> Bool {
         let more = Extents.pages(new) - Extents.pages(old)
         if more <= 0 { return true }
-        return ledger.take(more)
+        return ledger.take(more, reserve: reserve)
     }
 
     /// Frees a range allocated for `bytes`, of which `used` are charged.
