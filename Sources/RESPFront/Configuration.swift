@@ -27,6 +27,7 @@ public final class Configuration: @unchecked Sendable {
     /// Bytes; 0: 80 % of the machine's RAM.
     public var maxmemory = 0
     public var maxmemoryPolicy = EvictionPolicy.noEviction
+    public var encodingLimits = EncodingLimits()
     public var databases = 16
     /// Seconds; 0 keeps idle clients.
     public var timeout = 0

@@ -75,8 +75,8 @@ enum Options {
             throw .message("ERR timeout is not a float or out of range")
         }
         let milliseconds = (seconds * 1000).rounded(.up)
-        if milliseconds > 0x1p63 - 1 { throw .message("ERR timeout is out of range") }
-        if milliseconds < 0 { throw .message("ERR timeout is negative") }
+        // Redis 7.0: what does not fit wraps around.
+        if milliseconds < 0 || milliseconds >= 0x1p63 { throw .message("ERR timeout is negative") }
         if milliseconds == 0 { return 0 }
         let (end, overflows) = call.now.addingReportingOverflow(Int64(milliseconds))
         if overflows { throw .message("ERR timeout is out of range") }

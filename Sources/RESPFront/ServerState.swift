@@ -65,6 +65,7 @@ public final class ServerState: @unchecked Sendable {
     /// `configuration.onChange`. The world is stopped, or has not begun.
     func applySettings() {
         store.policy = configuration.maxmemoryPolicy
+        store.encodingLimits = configuration.encodingLimits
         let slow = configuration.slowlogLogSlowerThan
         let spike = configuration.latencyMonitorThreshold
         let thresholds = [

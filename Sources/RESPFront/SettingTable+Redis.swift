@@ -47,11 +47,11 @@ extension SettingTable {
     // MARK: Numbers
 
     static let redisNumbers: [Setting] =
-        listpack + [
+        [
             number(
                 "list-max-listpack-size", alias: "list-max-ziplist-size", "-2",
                 Int64(Int32.min)...Int64(Int32.max)),
-            number("list-compress-depth", "0"), number("set-max-intset-entries", "512", any),
+            number("list-compress-depth", "0"),
             Setting("hll-sparse-max-bytes", .memory(any), .stored("3000")),
             Setting("stream-node-max-bytes", .memory(any), .stored("4096")),
             number("stream-node-max-entries", "100", any),
@@ -76,13 +76,6 @@ extension SettingTable {
                 unavailable: "TLS is not available"),
             number("tls-session-cache-size", "20480"), number("tls-session-cache-timeout", "300"),
         ] + replicationNumbers + clusterNumbers
-
-    private static let listpack: [Setting] = [
-        number("hash-max-listpack-entries", alias: "hash-max-ziplist-entries", "512", any),
-        memory("hash-max-listpack-value", alias: "hash-max-ziplist-value", "64"),
-        number("zset-max-listpack-entries", alias: "zset-max-ziplist-entries", "128", any),
-        memory("zset-max-listpack-value", alias: "zset-max-ziplist-value", "64"),
-    ]
 
     private static let replicationNumbers: [Setting] = [
         number("replica-priority", alias: "slave-priority", "100"),
@@ -112,10 +105,6 @@ extension SettingTable {
         _ name: String, alias: String? = nil, _ initial: String, _ range: ClosedRange<Int64> = count
     ) -> Setting {
         Setting(name, alias: alias, .integer(range), .stored(initial))
-    }
-
-    private static func memory(_ name: String, alias: String, _ initial: String) -> Setting {
-        Setting(name, alias: alias, .memory(any), .stored(initial))
     }
 
     // MARK: Names and texts

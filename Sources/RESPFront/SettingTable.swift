@@ -5,7 +5,7 @@ import TieredStore
 /// defaults and checks, so that its configuration files and clients are understood.
 enum SettingTable {
     static let rows: [Setting] =
-        network + limits + memory + observation + tier + redisFlags + redisNumbers + redisTexts
+        network + limits + memory + encodings + observation + tier + redisFlags + redisNumbers + redisTexts
 
     private static let byName: [String: Int] = {
         var byName: [String: Int] = [:]
@@ -47,6 +47,19 @@ enum SettingTable {
             get: { String($0.hz) }, set: { $0.hz = min(500, max(1, Int($1)!)) })),
         Setting("dynamic-hz", .flag, .flag(\.dynamicHz)),
         Setting("databases", .integer(1...16384), .atStart, .number(\.databases)),
+    ]
+
+    /// What OBJECT ENCODING calls a compact encoding.
+    private static let encodings: [Setting] = [
+        Setting("hash-max-listpack-entries", alias: "hash-max-ziplist-entries", .integer(any),
+            .number(\.encodingLimits.hashEntries)),
+        Setting("hash-max-listpack-value", alias: "hash-max-ziplist-value", .memory(any),
+            .number(\.encodingLimits.hashValue)),
+        Setting("set-max-intset-entries", .integer(any), .number(\.encodingLimits.setIntsetEntries)),
+        Setting("zset-max-listpack-entries", alias: "zset-max-ziplist-entries", .integer(any),
+            .number(\.encodingLimits.sortedSetEntries)),
+        Setting("zset-max-listpack-value", alias: "zset-max-ziplist-value", .memory(any),
+            .number(\.encodingLimits.sortedSetValue)),
     ]
 
     private static let limits: [Setting] = [

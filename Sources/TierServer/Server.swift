@@ -68,6 +68,7 @@ public final class Server: @unchecked Sendable {
                 path: configuration.tierPath, log: store.log, hashSeed: options.hashSeed)
         } catch { throw StartError(description: error.description) }
         store.policy = configuration.maxmemoryPolicy
+        store.encodingLimits = configuration.encodingLimits
         state = ServerState(
             store: store, configuration: configuration, now: Int64(csystem_realtime_us() / 1000),
             processID: getpid(), seed: options.hashSeed &+ 1, ticksPerMicrosecond: Server.tickRate())

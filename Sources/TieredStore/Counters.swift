@@ -5,6 +5,8 @@ public struct Counters {
     public var keyspaceHits: UInt64 = 0
     public var keyspaceMisses: UInt64 = 0
     public var expiredKeys: UInt64 = 0
+    /// Fields of hashes whose time was over.
+    public var expiredFields: UInt64 = 0
     public var evictedKeys: UInt64 = 0
     /// Values needed and found in RAM.
     public var ramHits: UInt64 = 0
@@ -37,6 +39,7 @@ public struct Counters {
         keyspaceHits += other.keyspaceHits
         keyspaceMisses += other.keyspaceMisses
         expiredKeys += other.expiredKeys
+        expiredFields += other.expiredFields
         evictedKeys += other.evictedKeys
         ramHits += other.ramHits
         coldReads += other.coldReads

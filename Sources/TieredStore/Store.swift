@@ -32,6 +32,7 @@ public final class Store: @unchecked Sendable {
     public private(set) var workers: [StoreWorker] = []
     /// Changed by CONFIG SET while the world is stopped.
     public var policy = EvictionPolicy.noEviction
+    public var encodingLimits = EncodingLimits()
 
     /// Reserves address space and builds one worker for each event loop; nil when the kernel
     /// refuses the addresses.

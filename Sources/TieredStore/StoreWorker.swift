@@ -24,14 +24,14 @@ public final class StoreWorker {
     unowned(unsafe) let arena: PageArena
     unowned(unsafe) let extents: Extents
     unowned(unsafe) let log: SegmentLog
-    private let hashing: Hash64
+    let hashing: Hash64
     let base: UnsafeMutableRawPointer
     let demotionStream: LogStream
     let compactionStream: LogStream
     var hand: SweepHand
     var expiryHand: SweepHand
     var compaction: Compaction
-    var random: Random
+    public var random: Random
     var requests = RingQueue<DiskRequest>()
     var operations: [DiskOperation?] = []
     var freeOperations: [UInt32] = []
@@ -65,6 +65,12 @@ public final class StoreWorker {
     public internal(set) var lastWriteError = 0
     /// Monotonic nanoseconds since when the disk has had no room, 0 if it has.
     var outOfSpaceSince: UInt64 = 0
+    /// Large collections whose memory is given back bit by bit.
+    var buried: [Structure] = []
+    /// The large collection being written to the log.
+    var serialization: Serialization?
+    /// Large collections being read from records that have arrived.
+    var restorations: [Restoration] = []
     /// TIER COMPACT: segments sealed up to this count are compacted once.
     var forcedCompaction: Int?
     let threaded: Bool
@@ -171,6 +177,7 @@ public final class StoreWorker {
     }
 
     func freeExternal(_ entry: Entry) {
+        if entry.isStructured { return bury(entry.disown()) }
         guard entry.isExternal else { return }
         extents.free(
             entry.externalMemory, bytes: entry.externalCapacity, charged: entry.valueCount)
@@ -191,6 +198,17 @@ public final class StoreWorker {
         let entry = self.entry(slot)
         if slot.pointee & Table.volatileBit != 0 { table.pointee.volatileCount -= 1 }
         dispose(entry)
+        table.pointee.remove(slot)
+        table.pointee.shrinkIfSparse(extents)
+        structure &+= 1
+    }
+
+    /// Takes a key out of the index whose value another key has now. `cell`: what its entry takes.
+    func freeMoved(
+        _ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>, _ entry: Entry
+    ) {
+        if slot.pointee & Table.volatileBit != 0 { table.pointee.volatileCount -= 1 }
+        free(entry.at, entry.valueOffset + 8)
         table.pointee.remove(slot)
         table.pointee.shrinkIfSparse(extents)
         structure &+= 1

@@ -71,7 +71,7 @@ class Wire:
 def normal(words, reply):
     """The reply, in an order of its own if the command's is free."""
     order = NORMAL.get(words[0].upper())
-    if not order or reply[:1] in b"-:$+":
+    if not order or reply[:1] in b"-:+":
         return reply
     return order(parse(reply)[0], words)
 

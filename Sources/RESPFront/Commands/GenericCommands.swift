@@ -130,15 +130,20 @@ enum GenericCommands {
 
     /// The value of the first key for the second too.
     private static func duplicate(_ call: Call) throws(CommandError) {
-        if call.keys.exists(0), let count = try? call.keys.stringCount(0) { try call.requireRoom(count) }
+        try call.requireRoom(call.keys.valueBytes(0))
         try call.keys.copy(0, to: 1)
+    }
+
+    /// The value of the first key for the second alone.
+    private static func relocate(_ call: Call) throws(CommandError) {
+        if !call.keys.movesWithoutCopy(0) { try call.requireRoom(call.keys.valueBytes(0)) }
+        try call.keys.move(0, to: 1)
     }
 
     static func rename(_ call: Call) throws(CommandError) {
         guard call.keys.exists(0) else { throw .noSuchKey }
         if !(call.keys.key(0) == call.keys.key(1)) {
-            try duplicate(call)
-            call.keys.delete(0)
+            try relocate(call)
             notifyRenamed(call)
         }
         call.reply.ok()
@@ -147,8 +152,7 @@ enum GenericCommands {
     static func renameIfFree(_ call: Call) throws(CommandError) {
         guard call.keys.exists(0) else { throw .noSuchKey }
         if call.keys.exists(1) { return call.reply.integer(0) }
-        try duplicate(call)
-        call.keys.delete(0)
+        try relocate(call)
         notifyRenamed(call)
         call.reply.integer(1)
     }
@@ -215,8 +219,7 @@ enum GenericCommands {
             throw .message("ERR source and destination objects are the same")
         }
         guard call.keys.exists(0), !call.keys.exists(1) else { return call.reply.integer(0) }
-        try duplicate(call)
-        call.keys.delete(0)
+        try relocate(call)
         call.notify(.generic, "move_from", 0)
         call.notify(.generic, "move_to", 1)
         call.reply.integer(1)
@@ -400,9 +403,21 @@ enum GenericCommands {
     }
 
     static func encoding(_ call: Call) throws(CommandError) {
-        guard let type = call.keys.type(0) else { return call.reply.null() }
-        guard type == .string else { throw .wrongType }
-        call.reply.bulk(try stringEncoding(call.keys, 0))
+        guard let encoding = try encodingName(call.keys, 0) else { return call.reply.null() }
+        call.reply.bulk(encoding)
+    }
+
+    /// What Redis 7.0 would call the encoding of a key's value.
+    static func encodingName(_ keys: StagedKeys, _ i: Int) throws(CommandError) -> StaticString? {
+        guard let type = keys.type(i) else { return nil }
+        switch type {
+        case .string: return try stringEncoding(keys, i)
+        case .list: return "quicklist"
+        case .hash: return keys.isCompact(i) ? "listpack" : "hashtable"
+        case .set: return keys.isCompact(i) ? "intset" : "hashtable"
+        case .sortedSet: return keys.isCompact(i) ? "listpack" : "skiplist"
+        case .stream: return "stream"
+        }
     }
 
     /// int, embstr or raw, as Redis 7.0 would keep the string.

@@ -9,9 +9,10 @@ public enum ValueType: UInt8, Sendable {
 ///
 /// Shape:  | flags 4 | access clock 3, spare 1 | value length 4 | address 8 | expiry 8, if any |
 ///         | key length 4, if over 254 | key … | value … |
-///         flags: type 4 · raw 1 · external 1 · text 1 · spare 1 · frequency 2 · probation 1 · expiry 1 ·
+///         flags: type 4 · raw 1 · external 1 · text 1 · structured 1 · frequency 2 · probation 1 · expiry 1 ·
 ///         spare 1 · resident 1 · spare 1 · writing 1 · epoch 8 · key length 8 (255: long)
-///         An external value is | memory address 8 | capacity 8 | in place of the value.
+///         An external value is | memory address 8 | capacity 8 | in place of the value, a structured one
+///         | reference to a `Structure` 8 |; its value length is that of its record.
 /// Units:  expiry in Unix milliseconds; access clock in seconds, wrapping (Redis 7.0 `lru`).
 /// Why:    20 bytes a key is all a demoted value costs beyond its key and its index slot.
 /// An entry belongs to its index slot and may move whenever its stripe is unlocked.
@@ -39,8 +40,18 @@ struct Entry {
     static let raw: UInt32 = 1 << 4
     static let external: UInt32 = 1 << 5
     static let text: UInt32 = 1 << 6
-    /// What OBJECT ENCODING remembers of how the value was written.
+    /// A string: what OBJECT ENCODING remembers of how the value was written.
     static let encoding = raw | text
+    /// A collection: it has outgrown what Redis calls its compact encoding.
+    static let wide = raw
+    /// A set whose bytes are an intset; without it they are a listpack.
+    static let intset = text
+    /// A large hash of whose fields some expire.
+    static let expiring = text
+    /// A large collection; its record is its RDB encoding.
+    static let structured: UInt32 = 1 << 7
+    /// What a record keeps of the flags, beside the type.
+    static let recorded = encoding | structured
     static let frequencyShift: UInt32 = 8
     static let probation: UInt32 = 1 << 10
     static let hasExpiry: UInt32 = 1 << 11
@@ -52,6 +63,31 @@ struct Entry {
     @inline(__always) var type: ValueType { ValueType(rawValue: UInt8(flags & 15))! }
     @inline(__always) var isResident: Bool { has(Entry.resident) }
     @inline(__always) var isExternal: Bool { has(Entry.external) }
+    @inline(__always) var isStructured: Bool { has(Entry.structured) }
+
+    /// The collection of a resident structured entry, which owns one reference to it.
+    var structure: Structure {
+        let word = at.loadUnaligned(fromByteOffset: valueOffset, as: UInt.self)
+        return Unmanaged<Structure>.fromOpaque(UnsafeRawPointer(bitPattern: word)!).takeUnretainedValue()
+    }
+
+    /// Gives the entry a reference to own.
+    func own(_ structure: Structure) {
+        let word = UInt(bitPattern: Unmanaged.passRetained(structure).toOpaque())
+        at.storeBytes(of: word, toByteOffset: valueOffset, as: UInt.self)
+    }
+
+    /// Takes the reference back.
+    func disown() -> Structure {
+        let word = at.loadUnaligned(fromByteOffset: valueOffset, as: UInt.self)
+        return Unmanaged<Structure>.fromOpaque(UnsafeRawPointer(bitPattern: word)!).takeRetainedValue()
+    }
+
+    /// Bytes of the value as its record has them.
+    var encodedCount: Int { isResident && isStructured ? structure.encodedBytes : valueCount }
+
+    /// RAM a resident value takes.
+    var heldCount: Int { isStructured ? structure.heldBytes : valueCount }
 
     @inline(__always) var frequency: UInt32 {
         get { flags >> Entry.frequencyShift & 3 }
@@ -123,7 +159,9 @@ struct Entry {
     }
 
     /// Bytes the entry needs in its cell.
-    var size: Int { valueOffset + (!isResident ? 0 : isExternal ? 16 : valueCount) }
+    var size: Int {
+        valueOffset + (!isResident ? 0 : isExternal ? 16 : isStructured ? 8 : valueCount)
+    }
 
     /// Bytes an entry takes up to its value.
     @inline(__always)

@@ -44,7 +44,7 @@ public final class StagedKeys {
     }
 
     let worker: StoreWorker
-    private var keys: UnsafeMutablePointer<Key>
+    var keys: UnsafeMutablePointer<Key>
     public private(set) var count = 0
     private var capacity = 64
     private var lockedStripes: [Int] = []
@@ -206,7 +206,7 @@ public final class StagedKeys {
         return entry.isResident ? ByteView(entry.value, entry.valueCount) : try stagedValue(entry)
     }
 
-    private func stagedValue(_ entry: Entry) throws(CommandError) -> ByteView {
+    func stagedValue(_ entry: Entry) throws(CommandError) -> ByteView {
         let staging = worker.staging
         guard let index = staging.find(entry.address), staging[index].pointee.state != .reading
         else { throw .notStaged }
@@ -236,7 +236,7 @@ public final class StagedKeys {
     // MARK: Writing
 
     @inline(__always)
-    private func changed(_ i: Int) {
+    func changed(_ i: Int) {
         keys[i].isChanged = true
         changes += 1
     }
@@ -428,19 +428,6 @@ public final class StagedKeys {
 
     // MARK: Whole values
 
-    /// Gives the value and expiry of key `from` to key `to`, replacing what that held. The value
-    /// of `from` must be usable.
-    public func copy(_ from: Int, to: Int) throws(CommandError) {
-        guard let source = entry(from) else { throw .noSuchKey }
-        let value = source.isResident
-            ? ByteView(source.value, source.valueCount) : try stagedValue(source)
-        let expiry = source.expiry
-        let encoding = source.flags & Entry.encoding
-        delete(to)
-        changed(to)
-        create(to, value, expiry: expiry)
-        if encoding != 0 { entry(to)?.set(encoding, true) }
-    }
 
     // MARK: What is known of a key without its value
 
@@ -469,7 +456,9 @@ public final class StagedKeys {
     /// RAM the key takes: cell, index slot and what is outside the cell.
     public func memoryUsage(_ i: Int) -> Int? {
         guard let entry = entry(i) else { return nil }
-        let outside = entry.isResident && entry.isExternal ? Extents.pages(entry.valueCount) : 0
+        let outside = !entry.isResident ? 0
+            : entry.isStructured ? entry.structure.heldBytes
+            : entry.isExternal ? Extents.pages(entry.valueCount) : 0
         return worker.capacity(entry) + 10 + outside
     }
 
@@ -512,6 +501,10 @@ public final class StagedKeys {
         guard let slot = slot(i) else { return false }
         let entry = worker.entry(slot)
         if entry.isResident { return true }
+        if entry.isStructured {
+            _ = try promoteStructure(i, slot)
+            return true
+        }
         let value = try stagedValue(entry)
         return worker.promote(slot, table(i), keys[i].stripe, value)
     }

@@ -136,16 +136,26 @@ extension StoreWorker {
 
     /// Sends the stream's batch to the disk, padded to whole blocks.
     func submit(_ stream: LogStream) {
-        guard let batch = stream.batch else { return }
+        guard let batch = detach(stream) else { return }
+        send(batch, of: stream.kind)
+    }
+
+    /// Takes the stream's batch out of it, to be filled further and sent later; nothing is added to it.
+    func detach(_ stream: LogStream) -> WriteBatch? {
+        guard let batch = stream.batch else { return nil }
         stream.batch = nil
+        stream.position += (batch.fill + 4095) & ~4095
+        stream.filled += batch.filled
+        return batch
+    }
+
+    func send(_ batch: WriteBatch, of kind: SegmentLog.Stream) {
         let length = (batch.fill + 4095) & ~4095
         memset(batch.memory + batch.fill, 0, length - batch.fill)
-        stream.position += length
-        stream.filled += batch.filled
         counters.bytesWritten += UInt64(length)
         request(
             .write, offset: log.position(batch.segment, batch.start), length: length,
-            memory: batch.memory, stream.kind == .demotion ? .demote(batch) : .relocate(batch))
+            memory: batch.memory, kind == .demotion ? .demote(batch) : .relocate(batch))
     }
 
     /// Gives the batch's buffer and its hold on the segment back.

@@ -13,7 +13,9 @@ import Primitives
 /// Flags:  bit 0: the payload is one LZ4 block of `value length` bytes.
 /// Why:    self-describing, so that the log can be rebuilt into an index without another file;
 ///         lengths precede key and payload, so that a scan can skip without parsing.
-/// The payload of a string is its bytes; other types bring their RDB encoding.
+/// Type:   low four bits: `ValueType`; above: the flags of `Entry.recorded`.
+/// The payload of a string is its bytes; that of a small collection its listpack or intset, as it stands
+/// in RDB files behind a length; that of a large one its RDB encoding.
 public struct Record {
     public static let headerSize = 48
     public static let compressed: UInt8 = 1
@@ -42,16 +44,20 @@ public struct Record {
 
     /// Whether lengths fit into `available` bytes and each other, and the checksum holds.
     public func isSound(available: Int) -> Bool {
+        hasSoundLengths(available: available)
+            && csystem_crc32c(0, at + 4, byteCount - 4) == checksum
+    }
+
+    /// Whether lengths fit into `available` bytes and each other.
+    func hasSoundLengths(available: Int) -> Bool {
         guard available >= Record.headerSize else { return false }
         let length = byteCount
         guard length >= Record.headerSize, length <= available,
             Record.headerSize + keyCount <= length
         else { return false }
         let payloadCount = length - Record.headerSize - keyCount
-        guard flags & Record.compressed == 0
+        return flags & Record.compressed == 0
             ? valueCount == payloadCount : valueCount <= Record.compressionLimit
-        else { return false }
-        return csystem_crc32c(0, at + 4, length - 4) == checksum
     }
 
     /// Writes the value's bytes to `destination`, which has room for `valueCount`.
@@ -74,7 +80,8 @@ public struct Record {
         var hash: UInt64
         var sequence: UInt64
         var database: Int
-        var type: ValueType
+        /// `ValueType`, and the entry's flags that say how the bytes are to be read.
+        var type: UInt8
         var expiry: Int64?
         var key: ByteView
         var value: ByteView
@@ -110,16 +117,23 @@ public struct Record {
         }
         if flags == 0 { payload.copyMemory(from: content.value.base, byteCount: count) }
         let length = headerSize + content.key.count + count
+        writeHeader(content, valueCount: content.value.count, length: length, flags: flags, at: target)
+        return length
+    }
+
+    /// Writes all of a header but the segment's version and the checksum.
+    static func writeHeader(
+        _ content: Content, valueCount: Int, length: Int, flags: UInt8, at target: UnsafeMutableRawPointer
+    ) {
         target.storeBytes(of: UInt32(length), toByteOffset: 4, as: UInt32.self)
         target.storeBytes(of: content.sequence, toByteOffset: 8, as: UInt64.self)
         target.storeBytes(of: content.hash, toByteOffset: 16, as: UInt64.self)
         target.storeBytes(of: content.expiry ?? 0, toByteOffset: 24, as: Int64.self)
-        target.storeBytes(of: UInt32(content.value.count), toByteOffset: 32, as: UInt32.self)
+        target.storeBytes(of: UInt32(valueCount), toByteOffset: 32, as: UInt32.self)
         target.storeBytes(of: UInt32(content.key.count), toByteOffset: 36, as: UInt32.self)
         target.storeBytes(of: UInt16(content.database), toByteOffset: 44, as: UInt16.self)
-        target.storeBytes(of: content.type.rawValue, toByteOffset: 46, as: UInt8.self)
+        target.storeBytes(of: content.type, toByteOffset: 46, as: UInt8.self)
         target.storeBytes(of: flags, toByteOffset: 47, as: UInt8.self)
-        return length
     }
 
     /// Copies a record to its place in a segment, and completes it.
@@ -129,7 +143,7 @@ public struct Record {
         Record.seal(target, byteCount)
     }
 
-    private static func seal(_ target: UnsafeMutableRawPointer, _ length: Int) {
+    static func seal(_ target: UnsafeMutableRawPointer, _ length: Int) {
         target.storeBytes(of: csystem_crc32c(0, target + 4, length - 4), as: UInt32.self)
     }
 }

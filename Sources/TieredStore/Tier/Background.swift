@@ -11,6 +11,9 @@ extension StoreWorker {
         // Writers waiting: work for them before anything else.
         let urgent = !waiters.isEmpty
         if excess > 0 || urgent { demoteExcess(buckets: urgent ? 2048 : 512) }
+        // In this order: what was begun is ended first.
+        let isSerializing = serialize(), isRestoring = restoreSlice(), isGivingBack = giveBack()
+        let isSlicing = isSerializing || isRestoring || isGivingBack
         flushIfStale()
         retryFullDisk()
         evacuate(pages: urgent ? 4 : 1)
@@ -18,7 +21,7 @@ extension StoreWorker {
         relieveFullDisk()
         if urgent { wakeWriters() }
         let scanning = compaction.phase == .scanning && buffers.freeWrites > 0
-        return (excess > 0 && !exhausted && buffers.freeWrites > 0) || scanning
+        return (excess > 0 && !exhausted && buffers.freeWrites > 0) || scanning || isSlicing
     }
 
     /// One slice of active expiry; the loop calls it `hz` times a second.
@@ -45,7 +48,7 @@ extension StoreWorker {
 
     /// Nothing can leave RAM any more: no value to demote, or no place to demote it to.
     private var isStuck: Bool {
-        if store.leavingBytes > 0 || requestsInFlight > 0 { return false }
+        if store.leavingBytes > 0 || requestsInFlight > 0 || !buried.isEmpty { return false }
         return exhausted || isDiskFull
     }
 

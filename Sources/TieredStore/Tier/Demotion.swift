@@ -69,6 +69,7 @@ extension StoreWorker {
             if expiry - now < 5000, entry.address.isNone, waiters.isEmpty { return .kept }
         }
         if entry.has(Entry.writing) || !isWorthDemoting(entry) { return .kept }
+        if entry.isStructured, entry.address.isNone, serialization != nil { return .kept }
         guard hotness.isCold(entry, epoch: epoch) else { return .kept }
         if !entry.address.isNone {
             let freed = drop(slot, table)
@@ -78,18 +79,19 @@ extension StoreWorker {
         guard write(slot, table, database) else { return .blocked }
         // From here on it counts only whether it is used before it has arrived.
         entry.frequency = 0
-        return .leaving(entry.valueCount)
+        return .leaving(entry.heldCount)
     }
 
     /// A value is worth a record when it is longer than the header and key that stay behind.
     private func isWorthDemoting(_ entry: Entry) -> Bool {
-        let count = entry.valueCount
+        let count = entry.encodedCount
         return count >= Entry.headerSize + entry.keyCount && isTierable(entry)
     }
 
     func isTierable(_ entry: Entry) -> Bool {
-        let bound = Record.bound(keyCount: entry.keyCount, valueCount: entry.valueCount)
-        return entry.valueCount <= store.options.tierMaxValue && bound <= recordLimit
+        let count = entry.encodedCount
+        let bound = Record.bound(keyCount: entry.keyCount, valueCount: count)
+        return count <= store.options.tierMaxValue && bound <= recordLimit
     }
 
     /// Writes a dirty value's record into the open batch. The stripe is locked.
@@ -98,20 +100,30 @@ extension StoreWorker {
         _ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>, _ database: Int
     ) -> Bool {
         let entry = self.entry(slot)
-        let key = entry.key
-        let content = Record.Content(
-            hash: hash(key), sequence: log.sequence(), database: database,
-            type: entry.type, expiry: entry.expiry, key: key,
-            value: ByteView(entry.value, entry.valueCount))
+        if entry.isStructured { return writeStructure(entry, database) }
+        return write(entry, ByteView(entry.value, entry.valueCount), database)
+    }
+
+    /// Writes these bytes as the entry's record.
+    func write(_ entry: Entry, _ value: ByteView, _ database: Int) -> Bool {
+        let content = content(entry, database, value)
         guard let (batch, offset, length) = append(content) else { return false }
         let address = noteRecord(batch, offset: offset, byteCount: length)
         log.add(address)
         entry.address = address
         entry.set(Entry.writing, true)
-        store.leaves(entry.valueCount)
+        store.leaves(value.count)
         counters.recordBytesDemoted += UInt64(length)
         if batch.isOversized { submit(demotionStream) }
         return true
+    }
+
+    func content(_ entry: Entry, _ database: Int, _ value: ByteView) -> Record.Content {
+        let key = entry.key
+        return Record.Content(
+            hash: hash(key), sequence: log.sequence(), database: database,
+            type: UInt8(truncatingIfNeeded: entry.flags & (15 | Entry.recorded)), expiry: entry.expiry,
+            key: key, value: value)
     }
 
     /// Encodes a record into the open batch. One that may be compressed is encoded aside first: where
@@ -136,7 +148,7 @@ extension StoreWorker {
     func drop(_ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>) -> Int {
         let entry = self.entry(slot)
         let prefix = entry.valueOffset
-        let freed = entry.valueCount
+        let freed = entry.heldCount
         let stripe = stripes.number(of: hash(entry.key))
         guard let cell = allocate(prefix, stripe: stripe) else { return 0 }
         cell.copyMemory(from: entry.at, byteCount: prefix)

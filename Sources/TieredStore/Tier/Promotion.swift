@@ -44,6 +44,35 @@ extension StoreWorker {
         admissions = 0
     }
 
+    /// Gives a demoted entry its large collection back, clean: it takes no more RAM than it has.
+    func promote(
+        _ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>, _ stripe: Int,
+        _ structure: Structure
+    ) {
+        let stub = entry(slot)
+        let prefix = stub.valueOffset
+        guard let cell = allocate(prefix + 8, stripe: stripe) else {
+            fatalError("tierd: out of reserved address space")
+        }
+        cell.copyMemory(from: stub.at, byteCount: prefix)
+        let entry = Entry(cell)
+        entry.flags |= Entry.resident
+        entry.own(structure)
+        finishPromotion(slot, table, stub, entry)
+    }
+
+    private func finishPromotion(
+        _ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>, _ stub: Entry,
+        _ entry: Entry
+    ) {
+        let size = stub.size, ghost = stub.epoch
+        replace(slot, with: entry, table)
+        free(stub.at, size)
+        residentDelta += 1
+        counters.promotions += 1
+        admit(entry, ghost: ghost)
+    }
+
     /// Gives a demoted entry its value back, clean. False when there is no RAM for it.
     @discardableResult
     func promote(
@@ -71,13 +100,7 @@ extension StoreWorker {
             entry.externalCapacity = value.count
         }
         entry.value.copyMemory(from: value.base, byteCount: value.count)
-        let size = stub.size
-        let ghost = stub.epoch
-        replace(slot, with: entry, table)
-        free(stub.at, size)
-        residentDelta += 1
-        counters.promotions += 1
-        admit(entry, ghost: ghost)
+        finishPromotion(slot, table, stub, entry)
         return true
     }
 }

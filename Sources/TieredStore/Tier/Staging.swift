@@ -74,18 +74,29 @@ extension StoreWorker {
         if instant > staging[leader].pointee.readAt {
             counters.coldReadLatency.record(instant - staging[leader].pointee.readAt)
         }
-        var index = leader
+        var index = leader, isKept = false
         while index != StagingTable.none {
             let next = staging[index].pointee.rider
-            if result == length {
-                decode(index, memory, length)
-            } else {
+            if result != length {
                 staging[index].pointee.state = .failed
+            } else if !decode(index, memory, length) {
+                isKept = true
+                index = next
+                continue
             }
-            staging.wake(index, into: &runnable)
-            dropUnwanted(index)
+            arrive(index)
             index = next
         }
+        if !isKept { returnReadMemory(memory, length) }
+    }
+
+    /// A record is ready, or failed: those who wait for it can go on.
+    func arrive(_ index: UInt32) {
+        staging.wake(index, into: &runnable)
+        dropUnwanted(index)
+    }
+
+    func returnReadMemory(_ memory: UnsafeMutableRawPointer, _ length: Int) {
         if length == 4096 {
             buffers.returnRead(memory)
         } else {
@@ -97,14 +108,37 @@ extension StoreWorker {
 
     /// Checks a record and keeps its value. Whether a record that fails its check was overwritten
     /// meanwhile or is damaged shows when its session runs: the entry then has another address.
-    private func decode(_ index: UInt32, _ memory: UnsafeMutableRawPointer, _ length: Int) {
+    /// False when a large collection is being read from `memory`, which stays in use.
+    private func decode(_ index: UInt32, _ memory: UnsafeMutableRawPointer, _ length: Int) -> Bool {
         let address = staging[index].pointee.address
         let offset = address.offset & 4095
         let record = Record(memory + offset)
-        guard record.isSound(available: length - offset), record.hash == staging[index].pointee.hash,
-            record.segmentVersion & 0x3ff == address.version,
-            let value = malloc(max(1, record.valueCount))
+        let isSliced = record.hasSoundLengths(available: length - offset) && isRestoredInSlices(record)
+        guard isSliced || record.isSound(available: length - offset),
+            record.hash == staging[index].pointee.hash,
+            record.segmentVersion & 0x3ff == address.version
         else {
+            staging[index].pointee.state = .failed
+            return true
+        }
+        if isSliced {
+            beginRestoration(index, memory, length, record)
+            return false
+        }
+        if UInt32(record.type) & Entry.structured != 0 {
+            if let structure = restoreAtOnce(record) {
+                staging.fill(index, structure)
+            } else {
+                staging[index].pointee.state = .failed
+            }
+            return true
+        }
+        decodeBytes(index, record)
+        return true
+    }
+
+    private func decodeBytes(_ index: UInt32, _ record: Record) {
+        guard let value = malloc(max(1, record.valueCount)) else {
             staging[index].pointee.state = .failed
             return
         }

@@ -20,6 +20,8 @@ final class StagingTable {
         var hash: UInt64 = 0
         var value: UnsafeMutableRawPointer?
         var valueCount = 0
+        /// In place of `value` for a large collection.
+        var structure: Unmanaged<Structure>?
         /// Where the read it leads puts its bytes; nil: no read, or one that another record leads.
         var memory: UnsafeMutableRawPointer?
         /// Monotonic nanoseconds at which that read was asked for.
@@ -62,7 +64,10 @@ final class StagingTable {
     }
 
     deinit {
-        for i in 0..<capacity { Glibc.free(records[i].value) }
+        for i in 0..<capacity {
+            Glibc.free(records[i].value)
+            records[i].structure?.release()
+        }
         records.deallocate()
         heads.deallocate()
     }
@@ -130,6 +135,7 @@ final class StagingTable {
         }
         if record.state == .ready { bytes -= record.valueCount }
         Glibc.free(record.value)
+        record.structure?.release()
         if record.hasMoreWaiters { moreWaiters[index] = nil }
         records[Int(index)] = Record()
         records[Int(index)].next = free
@@ -143,6 +149,12 @@ final class StagingTable {
         records[Int(index)].valueCount = count
         records[Int(index)].state = .ready
         bytes += count
+    }
+
+    /// The record's large collection has arrived and been read.
+    func fill(_ index: UInt32, _ structure: Structure) {
+        records[Int(index)].structure = Unmanaged.passRetained(structure)
+        records[Int(index)].state = .ready
     }
 
     private func grow() {

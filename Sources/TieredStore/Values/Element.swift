@@ -270,6 +270,22 @@ struct Listpack {
         return at
     }
 
+    /// Offset of the first element at a multiple of `step` that is `wanted`.
+    func find(_ wanted: ByteView, step: Int) -> Int? {
+        let integer = Decimal.int64(wanted)
+        var at = Listpack.headerSize
+        while !isEnd(at) {
+            let (element, size) = read(at)
+            switch element {
+            case .bytes(let view): if integer == nil, view == wanted { return at }
+            case .integer(let value): if value == integer { return at }
+            }
+            at += size
+            for _ in 1..<step where !isEnd(at) { at += read(at).size }
+        }
+        return nil
+    }
+
     /// Writes the header and end of a listpack of `bytes` in all and `count` elements.
     static func seal(_ p: UnsafeMutableRawPointer, bytes: Int, count: Int) {
         p.storeBytes(of: UInt32(bytes), as: UInt32.self)

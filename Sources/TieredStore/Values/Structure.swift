@@ -37,10 +37,8 @@ final class TableStructure: Structure {
     private let hashing: Hash64
     /// Bytes of the encoded members.
     private var memberBytes = 0
-    /// Fields with an expiry; while there are any, the encoding has one for each field.
-    private(set) var expiringCount = 0
-    /// No field expires before this.
-    private(set) var firstExpiry = Int64.max
+    /// Fields with an expiry, by it; while there are any, the encoding has one for each field.
+    private var expiries: OrderTree?
 
     init(_ heap: CellHeap, _ hashing: Hash64, isSet: Bool) {
         table = MemberTable(heap)
@@ -66,16 +64,17 @@ final class TableStructure: Structure {
     func set(_ key: ByteView, _ payload: ByteView, expiry: Int64? = nil) -> Bool {
         let hash = hash(key), cell = table.find(key, hash)
         guard cell != 0 else {
-            _ = table.insert(key, payload, hash, expiry: expiry)
+            let fresh = table.insert(key, payload, hash, expiry: expiry)
             memberBytes += cost(key.count, payload.count)
-            countExpiry(nil, expiry)
+            noteExpiry(expiry, fresh)
             return true
         }
         if isSet { return false }
         let old = table.member(cell)
         memberBytes += RDBWriter.stringBytes(payload.count) - RDBWriter.stringBytes(old.payload.count)
-        countExpiry(old.expiry, expiry)
+        forgetExpiry(old)
         table.update(key, payload, hash, expiry: expiry)
+        if expiry != nil { noteExpiry(expiry, table.find(key, hash)) }
         return false
     }
 
@@ -83,10 +82,29 @@ final class TableStructure: Structure {
         RDBWriter.stringBytes(key) + (isSet ? 0 : RDBWriter.stringBytes(payload))
     }
 
-    private func countExpiry(_ old: Int64?, _ new: Int64?) {
-        expiringCount += (new == nil ? 0 : 1) - (old == nil ? 0 : 1)
-        if let new { firstExpiry = min(firstExpiry, new) }
-        if expiringCount == 0 { firstExpiry = .max }
+    private func noteExpiry(_ expiry: Int64?, _ cell: CellHeap.Reference) {
+        guard let expiry else { return }
+        if expiries == nil { expiries = OrderTree(heap) }
+        expiries!.insert(Double(expiry), cell)
+    }
+
+    private func forgetExpiry(_ member: Member) {
+        guard let expiry = member.expiry else { return }
+        _ = expiries!.remove(Double(expiry), member.key)
+    }
+
+    var expiringCount: Int { expiries?.count ?? 0 }
+
+    /// Unix milliseconds at which the next field expires.
+    var firstExpiry: Int64 {
+        guard let expiries, expiries.count > 0 else { return .max }
+        return Int64(expiries.score(expiries.place(rank: 0)))
+    }
+
+    /// A field whose time is over at `now`.
+    func expired(_ now: Int64) -> ByteView? {
+        guard let expiries, firstExpiry <= now else { return nil }
+        return table.member(expiries.cell(expiries.place(rank: 0))).key
     }
 
     func remove(_ key: ByteView) -> Bool {
@@ -94,22 +112,8 @@ final class TableStructure: Structure {
         guard cell != 0 else { return false }
         let member = table.member(cell)
         memberBytes -= cost(member.key.count, member.payload.count)
-        countExpiry(member.expiry, nil)
+        forgetExpiry(member)
         return table.remove(key, hash)
-    }
-
-    /// The fields whose time is over at `now`; sets when the next one's is.
-    func expired(_ now: Int64) -> [[UInt8]] {
-        guard firstExpiry <= now else { return [] }
-        var found: [[UInt8]] = [], next = Int64.max
-        table.forEach { cell in
-            let member = table.member(cell)
-            guard let expiry = member.expiry else { return true }
-            if expiry <= now { found.append(member.key.array) } else { next = min(next, expiry) }
-            return true
-        }
-        firstExpiry = next
-        return found
     }
 
     // MARK: Encoding
@@ -125,10 +129,10 @@ final class TableStructure: Structure {
     /// A field's expiry takes nine bytes here whatever it is, so that the length is known beforehand.
     override func encode(_ writer: inout RDBWriter, _ cursor: inout UInt64, budget: Int) -> Bool {
         if cursor == 0 {
-            if expiringCount > 0 { writer.int64(earliestExpiry) }
+            if expiringCount > 0 { writer.int64(firstExpiry) }
             writer.length(count)
         }
-        let base = earliestExpiry
+        let base = firstExpiry
         var out = writer
         cursor = table.walk(from: cursor, atLeast: budget) { cell in
             let member = table.member(cell)
@@ -143,9 +147,6 @@ final class TableStructure: Structure {
         writer = out
         return cursor != 0
     }
-
-    /// As good as the earliest: never later.
-    private var earliestExpiry: Int64 { expiringCount > 0 ? firstExpiry : 0 }
 
     override func decode(_ reader: inout RDBReader, _ left: inout Int, budget: Int) -> Bool {
         var budget = budget

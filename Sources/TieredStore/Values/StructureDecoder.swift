@@ -1,7 +1,7 @@
 import Primitives
 
 /// Turns an RDB encoding into a structure, a slice at a time.
-struct StructureDecoder: ~Copyable {
+final class StructureDecoder {
     private var reader: RDBReader
     private let type: UInt8
     private var left: Int
@@ -31,7 +31,7 @@ struct StructureDecoder: ~Copyable {
     /// Bytes not yet read.
     var remaining: Int { reader.remaining }
 
-    mutating func step(budget: Int) -> Progress {
+    func step(budget: Int) -> Progress {
         let hasMore: Bool
         if type == RDBType.hashMetadata, let table = structure as? TableStructure {
             hasMore = table.decodeExpiring(&reader, &left, base: base, budget: budget)
