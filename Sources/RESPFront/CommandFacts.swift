@@ -38,6 +38,7 @@ extension Command {
         switch group {
         case "generic": return ["keyspace"]
         case "sorted-set": return ["sortedset"]
+        case "transactions": return ["transaction"]
         case "server", "tier", "cluster": return []
         default: return Command.allCategories.contains(group) ? [group] : []
         }

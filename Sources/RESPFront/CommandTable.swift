@@ -13,7 +13,7 @@ public final class CommandTable {
     static func families() -> [[Command]] {
         [
             StringCommands.rows(), GenericCommands.rows(), DatabaseCommands.rows(),
-            ConnectionCommands.rows(),
+            ConnectionCommands.rows(), TransactionCommands.rows(),
             ServerCommands.rows(), TierCommands.rows(),
         ]
     }

@@ -36,11 +36,13 @@ struct Dispatcher: ~Copyable {
     private let requests: UnsafeMutablePointer<Request>
     /// Parses requests known to be whole again, after a wait.
     private var rescanner = RequestParser(limits: Dispatcher.unlimited)
-    private var positions: [Command.KeyPosition] = []
+    var positions: [Command.KeyPosition] = []
+    /// Keys of the transaction about to run whose values are needed.
+    var neededKeys: [Int] = []
     let noWords: UnsafeMutablePointer<WordRange>
     private var lastTick: UInt64 = 0
     /// Where the input stands in all the session has sent: what staged records are released by.
-    private var origin: UInt64 = 0
+    private(set) var origin: UInt64 = 0
 
     private static var unlimited: RequestLimits {
         var limits = RequestLimits()
@@ -353,6 +355,8 @@ struct Dispatcher: ~Copyable {
             return .done
         }
         if front.server.isPaused, let wait = pause(front, session, command) { return .wait(wait) }
+        if !session.modes.isEmpty,
+            let outcome = runInMode(front, session, output, command, request, arguments) { return outcome }
         if command.flags.contains(.growsMemory) {
             switch admit(front, session, arguments) {
             case .go: break
@@ -402,24 +406,34 @@ struct Dispatcher: ~Copyable {
                 try command.handler(call)
             }
         } catch {
-            keys.end()
             output.truncate(to: mark)
-            if case .waitForWrites = error {
-                front.worker.waitForWrites(session.token)
-                return .wait(.memory)
-            }
-            if case .waitForMemory = error { return .wait(.memory) }
-            if case .block = error {
-                command.flags.contains(.answersNull) ? call.reply.null() : call.reply.nullArray()
-                account(front, session, output, command, arguments, mark)
-                return .done
+            if let outcome = wait(front, session, command, error) {
+                keys.end()
+                return outcome
             }
             command.failed += 1
             ErrorText.write(error, command: command.name, to: call.reply)
         }
+        if front.audience.isListening { front.publish(session, command, arguments) }
         keys.end()
         account(front, session, output, command, arguments, mark)
         return .done
+    }
+
+    /// What a handler that could not go on waits for; nil: it failed.
+    private mutating func wait(
+        _ front: Front, _ session: Session, _ command: Command, _ error: CommandError
+    ) -> Outcome? {
+        switch error {
+        case .waitForWrites:
+            front.worker.waitForWrites(session.token)
+            return .wait(.memory)
+        case .waitForMemory: return .wait(.memory)
+        case .block:
+            front.call.writeNothing(command)
+            return .done
+        default: return nil
+        }
     }
 
     /// A demoted value that is to be modified needs its RAM too.
@@ -437,7 +451,7 @@ struct Dispatcher: ~Copyable {
 
     /// Counts the call, notes it if it was slow, and obeys CLIENT REPLY.
     @inline(__always)
-    private mutating func account(
+    mutating func account(
         _ front: Front, _ session: Session, _ output: ReplyBuffer, _ command: Command,
         _ arguments: Arguments, _ mark: Int
     ) {
@@ -460,9 +474,14 @@ struct Dispatcher: ~Copyable {
     }
 
     private func admit(_ front: Front, _ session: Session, _ arguments: Arguments) -> Admission {
+        front.worker.admit(requestBytes(arguments), token: session.token)
+    }
+
+    /// RAM a request that grows memory may take, as far as its words tell.
+    func requestBytes(_ arguments: Arguments) -> Int {
         var bytes = 64
         for i in 1..<max(1, arguments.count) { bytes += arguments[i].count + 8 }
-        return front.worker.admit(bytes, token: session.token)
+        return bytes
     }
 
     // MARK: Refusals
@@ -476,9 +495,16 @@ struct Dispatcher: ~Copyable {
         return .message("NOAUTH Authentication required.")
     }
 
-    private mutating func reject(_ front: Front, _ session: Session, _ error: CommandError) {
+    /// Answers a request that does not run. In a transaction nothing will run then.
+    mutating func reject(_ front: Front, _ session: Session, _ error: CommandError) {
         let mark = session.output.count
-        ErrorText.write(error, command: front.call.command.name, to: front.call.reply)
+        if front.call.command.name == "exec" {
+            front.endTransaction(session)
+            ErrorText.writeAbort(error, to: front.call.reply)
+        } else {
+            session.transaction?.isAborted = true
+            ErrorText.write(error, command: front.call.command.name, to: front.call.reply)
+        }
         front.countError(session.output, at: mark)
         if session.replyMode != .on { session.obeyReplyMode(mark) }
     }
@@ -491,6 +517,7 @@ struct Dispatcher: ~Copyable {
             message += [39] + Dispatcher.shown(arguments[i]) + [39, 32]
         }
         let mark = session.output.count
+        session.transaction?.isAborted = true
         message.withView { front.call.reply.error($0) }
         front.countError(session.output, at: mark)
         if session.replyMode != .on { session.obeyReplyMode(mark) }
@@ -505,15 +532,19 @@ struct Dispatcher: ~Copyable {
         _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments
     ) {
         if !session.isAuthenticated, !command.flags.contains(.noAuth) {
+            front.call.command = command
             return reject(front, session, .message("NOAUTH Authentication required."))
         }
         let name = arguments[1].prefix(128).text
+        front.call.command = command
         reject(front, session, .message(
             "ERR unknown subcommand '\(name)'. Try \(command.name.uppercased()) HELP."))
     }
 
     private func pause(_ front: Front, _ session: Session, _ command: Command) -> Session.Wait? {
-        guard front.server.pauses(command, now: front.worker.now) else { return nil }
+        let isQueued = command.name == "exec" && session.modes.contains(.inTransaction)
+        let flags = isQueued ? session.transaction!.flags : command.flags
+        guard front.server.pauses(flags, now: front.worker.now) else { return nil }
         front.pausedSessions.append(session.token)
         return .pause
     }

@@ -24,6 +24,10 @@ public final class Front {
     private var woken: [UInt32] = []
     public let keys: StagedKeys
     let call: Call
+    /// The server's, which outlives its fronts.
+    unowned(unsafe) let audience: Audience
+    /// Keys of a command that runs inside another, while they are found.
+    var positions: [Command.KeyPosition] = []
     var dispatcher = Dispatcher()
     /// Queued by the running command.
     var notifications: [KeyNotification] = []
@@ -37,10 +41,12 @@ public final class Front {
         self.server = server
         self.worker = worker
         index = worker.index
+        audience = server.audience
         keys = StagedKeys(worker)
         call = Call(
             worker: worker, server: server, keys: keys, command: table.rows[0],
             arguments: Arguments(ByteView.empty.base, dispatcher.noWords, 0))
+        worker.onKeyChange = { [unowned self] in keyChangedItself($0, $1, $2, $3) }
     }
 
     // MARK: Sessions
@@ -68,6 +74,7 @@ public final class Front {
     public func close(_ session: Session) {
         for (record, _) in session.staged { worker.unstage(record) }
         session.staged.removeAll()
+        leave(session)
         sessions[Int(session.token)] = nil
         sessionCount -= 1
     }

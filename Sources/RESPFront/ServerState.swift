@@ -36,6 +36,8 @@ public final class ServerState: @unchecked Sendable {
     public var slowTicks: UInt64 = .max
     public let slowlog = Slowlog()
     public let latency = LatencyMonitor()
+    let audience = Audience()
+    let interests: KeyInterests
     /// Unix milliseconds until which CLIENT PAUSE holds clients up; 0 when it does not.
     public var pauseEnd: Int64 = 0
     /// Only writes wait (CLIENT PAUSE … WRITE).
@@ -47,6 +49,7 @@ public final class ServerState: @unchecked Sendable {
         self.configuration = configuration
         self.processID = processID
         self.ticksPerMicrosecond = ticksPerMicrosecond
+        interests = KeyInterests(stripes: store.options.stripes)
         startedAt = now
         var random = Random(seed: seed)
         runID = String((0..<40).map { _ in "0123456789abcdef".randomElement(using: &random)! })
@@ -75,7 +78,11 @@ public final class ServerState: @unchecked Sendable {
         } ?? .max
         slowlog.trim(to: configuration.slowlogMaxLength)
         let events = configuration.notifications
-        for front in fronts { front.call.enabledEvents = events.isSent ? events : [] }
+        audience.add((events.isSent ? 1 : 0) - audience.count(.notifications), to: .notifications)
+        for front in fronts {
+            front.call.enabledEvents = events.isSent ? events : []
+            front.worker.reportsNewKeys = events.isSent && events.contains(.new)
+        }
         for session in sessions {
             session.parser.limits = configuration.requestLimits
             if configuration.requirepass.isEmpty { session.setAuthenticated(true) }
@@ -128,11 +135,10 @@ public final class ServerState: @unchecked Sendable {
     var isPaused: Bool { pauseEnd != 0 }
 
     /// Whether `command` has to wait for the pause to end.
-    func pauses(_ command: Command, now: Int64) -> Bool {
+    func pauses(_ flags: CommandFlags, now: Int64) -> Bool {
         if now >= pauseEnd { return false }
-        if command.flags.contains(.ignoresPause) { return false }
-        return pausesOnlyWrites
-            ? !command.flags.isDisjoint(with: [.write, .mayReplicate]) : true
+        if flags.contains(.ignoresPause) { return false }
+        return pausesOnlyWrites ? !flags.isDisjoint(with: [.write, .mayReplicate]) : true
     }
 
     // MARK: Slow commands

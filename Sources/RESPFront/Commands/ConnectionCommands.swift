@@ -188,6 +188,7 @@ enum ConnectionCommands {
         session.name = ""
         session.replyMode = .on
         session.noTouch = false
+        call.front.endTransaction(session)
         session.setAuthenticated(call.configuration.requirepass.isEmpty)
         call.setVersion(.resp2)
         call.reply.simple("RESET")
