@@ -23,7 +23,7 @@ public final class Call {
     var enabledEvents: KeyspaceEvent = []
     /// Whether a blocking command may wait: not in a transaction or a script. A handler need not ask,
     /// it throws `CommandError.block` all the same and the row's null reply is written.
-    public internal(set) var mayBlock = true
+    public var mayBlock: Bool { !isInside }
     /// Unix milliseconds of this turn.
     public var now: Int64 { worker.now }
 

@@ -92,6 +92,7 @@ extension Dispatcher {
             outcome = attempt(front, session, command, origin + UInt64(request.end))
         }
         if let outcome { return outcome }
+        if front.audience.isListening { front.publish(session, command, arguments) }
         if mode == .on, session.replyMode != .on {
             // CLIENT REPLY among the commands: they have obeyed it themselves.
             account(front, session, output, command, arguments, output.count)
@@ -171,7 +172,7 @@ extension Dispatcher {
         call.isInside = false
         call.command = exec
         call.arguments = arguments
-        front.serveWaiters()
+        front.serveWaiters(session)
         front.keys.end()
         transaction.removeAll()
     }

@@ -76,6 +76,8 @@ struct Dispatcher: ~Copyable {
         session.missingInput = 0
         let output = session.output
         front.call.serve(session)
+        front.runningToken = session.token
+        defer { front.runningToken = UInt32.max }
         while done < count, !session.closesAfterReply {
             if output.count > Dispatcher.outputLimit {
                 session.wait = .output
@@ -100,14 +102,14 @@ struct Dispatcher: ~Copyable {
                 session.consumedBytes += UInt64(request.end - done)
                 done = request.end
                 if !session.staged.isEmpty { release(front, session) }
+                if session.deferredPushes != nil { session.flushDeferredPushes() }
                 if session.closesAfterReply { return count }
+                if session.wait != .none { break }
             }
             session.parsedBytes = max(0, session.parsedBytes - (done - start))
             session.stagedBytes = max(0, session.stagedBytes - (done - start))
-            if waiting {
-                waitAt(front, session, input, count, done)
-                break
-            }
+            if waiting { waitAt(front, session, input, count, done) }
+            if session.wait != .none { break }
         }
         words.shrink(to: 4096)
         return done
@@ -199,6 +201,27 @@ struct Dispatcher: ~Copyable {
         let arguments = words.arguments(input, first: request.first, count: request.count)
         guard command.accepts(wordCount: arguments.count), command.needsValue(arguments) else { return }
         stageKeys(front, session, command, arguments, before: before, waking: false)
+    }
+
+    /// Runs the request of a session that waits for keys again, on its own loop. The session's `wait`
+    /// says whether it still waits.
+    mutating func runAgain(_ front: Front, _ session: Session, _ waiter: Waiter) {
+        lastTick = csystem_ticks()
+        origin = session.consumedBytes
+        front.call.serve(session)
+        front.runningToken = session.token
+        defer { front.runningToken = UInt32.max }
+        let arguments = waiter.request[0]
+        guard let row = front.table.find(arguments[0])?.takeUnretainedValue() else {
+            preconditionFailure("a request that waits has a row")
+        }
+        front.call.command = row
+        front.call.arguments = arguments
+        let request = Request(first: 0, count: arguments.count, end: 0)
+        if case .wait(let why) = runHandler(front, session, session.output, row, request, arguments) {
+            session.wait = why
+        }
+        session.flushDeferredPushes()
     }
 
     // MARK: Waiting
@@ -370,7 +393,7 @@ struct Dispatcher: ~Copyable {
         return runHandler(front, session, output, command, request, arguments)
     }
 
-    private mutating func runHandler(
+    mutating func runHandler(
         _ front: Front, _ session: Session, _ output: ReplyBuffer, _ command: Command,
         _ request: Request, _ arguments: Arguments
     ) -> Outcome {
@@ -401,20 +424,29 @@ struct Dispatcher: ~Copyable {
         keys.touches = !session.noTouch
         do throws(CommandError) {
             if command.flags.contains(.stopsWorld) {
-                try front.server.stopWorld { () throws(CommandError) in try command.handler(call) }
+                try front.server.stopWorld { () throws(CommandError) in
+                    try command.handler(call)
+                    if !front.readyKeys.isEmpty {
+                        front.worker.runAlone { front.serveWaiters(session) }
+                    }
+                }
             } else {
                 try command.handler(call)
             }
         } catch {
             output.truncate(to: mark)
             if let outcome = wait(front, session, command, error) {
+                if case .done = outcome { account(front, session, output, command, arguments, mark) }
                 keys.end()
                 return outcome
             }
             command.failed += 1
             ErrorText.write(error, command: command.name, to: call.reply)
         }
-        if front.audience.isListening { front.publish(session, command, arguments) }
+        if front.audience.isListening {
+            front.publish(session, command, arguments)
+            if !front.readyKeys.isEmpty { front.serveWaiters(session) }
+        }
         keys.end()
         account(front, session, output, command, arguments, mark)
         return .done
@@ -429,8 +461,10 @@ struct Dispatcher: ~Copyable {
             front.worker.waitForWrites(session.token)
             return .wait(.memory)
         case .waitForMemory: return .wait(.memory)
-        case .block:
-            front.call.writeNothing(command)
+        case .block(let deadline):
+            let isFirst = session.waiter == nil
+            front.beginWait(session, command, front.call.arguments, until: deadline)
+            if isFirst { front.publish(session, command, front.call.arguments) }
             return .done
         default: return nil
         }

@@ -6,7 +6,7 @@ import TieredStore
 public final class Audience: Sendable {
     /// Everything below together, and 1 while keyspace notifications are turned on.
     private let listeners = Atomic<Int>(0)
-    private let counts: [Count] = Kind.allCases.map { _ in Count() }
+    private let counts: [SharedCount] = Kind.allCases.map { _ in SharedCount() }
 
     enum Kind: Int, CaseIterable {
         /// Keys watched, each session's counted.
@@ -19,20 +19,24 @@ public final class Audience: Sendable {
         case notifications
     }
 
-    private final class Count: Sendable {
-        let value = Atomic<Int>(0)
-    }
-
     /// Whether anybody wants to hear of anything.
     @inline(__always)
     var isListening: Bool { listeners.load(ordering: .relaxed) != 0 }
 
     func add(_ n: Int, to kind: Kind) {
-        counts[kind.rawValue].value.add(n, ordering: .relaxed)
+        counts[kind.rawValue].add(n)
         listeners.add(n, ordering: .relaxed)
     }
 
-    func count(_ kind: Kind) -> Int { counts[kind.rawValue].value.load(ordering: .relaxed) }
+    func count(_ kind: Kind) -> Int { counts[kind.rawValue].value }
+}
+
+/// A count all loops change.
+final class SharedCount: Sendable {
+    private let word = Atomic<Int>(0)
+    var value: Int { word.load(ordering: .relaxed) }
+    func add(_ n: Int) { word.add(n, ordering: .relaxed) }
+    func reset() { word.store(0, ordering: .relaxed) }
 }
 
 /// Where a client is: its loop, its token there, and its number, because tokens are used again.
@@ -109,6 +113,15 @@ final class KeyInterests: @unchecked Sendable {
             for (hash, interests) in part.byHash {
                 for interest in interests where interest.database == database { body(interest, hash) }
             }
+        }
+    }
+
+    var stripeCount: Int { parts.count }
+
+    /// Keys of a stripe that are tracked, with their hashes.
+    func tracked(stripe: Int) -> [(key: [UInt8], hash: UInt64)] {
+        parts[stripe].byHash.flatMap { hash, interests in
+            interests.filter { !$0.trackers.isEmpty }.map { ($0.key, hash) }
         }
     }
 

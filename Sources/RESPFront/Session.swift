@@ -36,6 +36,21 @@ public final class Session {
     var modes: Modes = []
     var transaction: Transaction?
     var watch: Watch?
+    var subscriptions: Subscriptions?
+    var tracking: Tracking?
+    /// The request that waits for keys.
+    var waiter: Waiter?
+    /// What came for the client while its own request ran.
+    var deferredPushes: ReplyBuffer?
+
+    func flushDeferredPushes() {
+        guard let pushes = deferredPushes else { return }
+        output.append(pushes.view)
+        deferredPushes = nil
+    }
+
+    /// Which of client-output-buffer-limit's classes the client is of.
+    public var isSubscriber: Bool { modes.contains(.subscribed) }
     public internal(set) var version = ReplyWriter.Version.resp2
     /// Replies not yet taken by the connection. The connection may exchange it for an empty one.
     public var output: ReplyBuffer

@@ -16,7 +16,6 @@ final class Waiter: @unchecked Sendable {
     let client: ClientAddress
     let database: Int
     let version: ReplyWriter.Version
-    let noTouch: Bool
     /// Unix milliseconds; 0: for ever.
     let deadline: Int64
     /// Its own copy of the request.
@@ -34,13 +33,15 @@ final class Waiter: @unchecked Sendable {
         self.client = client
         self.database = database
         version = session.version
-        noTouch = session.noTouch
         self.deadline = deadline
         self.commandName = commandName
         self.request = request
     }
 
     var isWaiting: Bool { state.load(ordering: .acquiring) == .waiting }
+
+    var isAnswered: Bool { state.load(ordering: .acquiring) == .answered }
+    var isCancelled: Bool { state.load(ordering: .acquiring) == .cancelled }
 
     /// From waiting to `new`; false if someone else was first.
     func take(_ new: State) -> Bool {

@@ -300,7 +300,10 @@ public final class StoreWorker {
     /// Runs `body` with the stripe of a key's hash locked, which the caller does not hold. The body
     /// takes no other stripe.
     public func withStripe<R>(of hash: UInt64, _ body: () -> R) -> R {
-        let stripe = stripes.number(of: hash)
+        withStripe(number: stripes.number(of: hash), body)
+    }
+
+    public func withStripe<R>(number stripe: Int, _ body: () -> R) -> R {
         stripes.lock(stripe)
         defer { stripes.unlock(stripe) }
         return body()
