@@ -18,12 +18,12 @@ public final class Call {
     var session: Session { sessionReference!.takeUnretainedValue() }
     /// The loop's front.
     public var front: Front { server.fronts[worker.index] }
-    unowned(unsafe) var command: Command
+    public internal(set) unowned(unsafe) var command: Command
     /// Classes of keyspace notifications somebody may want; none while they are turned off.
     var enabledEvents: KeyspaceEvent = []
     /// Whether a blocking command may wait: not in a transaction or a script. A handler need not ask,
     /// it throws `CommandError.block` all the same and the row's null reply is written.
-    public internal(set) var mayBlock = true
+    public var mayBlock: Bool { !isInside }
     /// Unix milliseconds of this turn.
     public var now: Int64 { worker.now }
 
@@ -41,22 +41,43 @@ public final class Call {
     /// The next commands are this session's.
     func serve(_ session: Session) {
         sessionReference = Unmanaged.passUnretained(session)
+        isInside = false
         reply = ReplyWriter(session.output, version: session.version)
     }
 
     public var configuration: Configuration { server.configuration }
-    public var database: Int { session.database }
+    /// The logical database the command works on.
+    public var database: Int { givenDatabase ?? session.database }
+    /// Set while a command runs on behalf of a client that waited.
+    var givenDatabase: Int?
+    /// Runs inside a transaction, a script or for another client: its keys' stripes are held already.
+    var isInside = false
+    /// RAM a transaction was let in with and has not asked for yet.
+    var grantedRoom = 0
     public var wordCount: Int { arguments.count }
 
     /// Asks for RAM that the words of the request do not show: call it before anything is changed.
     /// Errors: waitForMemory, outOfMemory.
     func requireRoom(_ bytes: Int) throws(CommandError) {
         guard bytes > 0 else { return }
+        if isInside {
+            if bytes <= grantedRoom {
+                grantedRoom -= bytes
+                return
+            }
+            if worker.hasRoom(bytes) { return }
+            throw .outOfMemory
+        }
         switch worker.admit(bytes, token: session.token) {
         case .go: return
         case .wait: throw .waitForMemory
         case .refused: throw .outOfMemory
         }
+    }
+
+    /// A blocking command's answer when there is nothing.
+    func writeNothing(_ command: Command) {
+        if command.flags.contains(.answersNull) { reply.null() } else { reply.nullArray() }
     }
 
     /// Text as a bulk string: for INFO and the like, not for values.

@@ -58,6 +58,8 @@ public final class Command {
         case counted(at: Int)
         /// Everything else: adds (word index, database or nil for the session's) to the list.
         case custom(@Sendable (Arguments, inout [KeyPosition]) -> Void)
+        /// Words that COMMAND INFO shows like keys and that are none (SSUBSCRIBE).
+        case channels(first: Int, last: Int, step: Int)
         public static let first = Keys.range(first: 1, last: 1, step: 1)
     }
 
@@ -134,7 +136,10 @@ public final class Command {
         nameBytes = Array(name.utf8)
         singleKey = if case .range(let first, let last, _) = keys, first == last { first } else { 0 }
         if case .value = needs { alwaysNeedsValue = true } else { alwaysNeedsValue = false }
-        if case .none = keys { hasKeys = false } else { hasKeys = true }
+        switch keys {
+        case .none, .channels: hasKeys = false
+        default: hasKeys = true
+        }
         hasSubcommands = !subcommands.isEmpty
     }
 
@@ -161,7 +166,7 @@ public final class Command {
     /// Adds the positions of the keys to `positions`; nothing when the words make no sense.
     func findKeys(_ arguments: Arguments, into positions: inout [KeyPosition]) {
         switch keys {
-        case .none: return
+        case .none, .channels: return
         case .range(let first, let last, let step):
             let end = last < 0 ? arguments.count + last : last
             guard first < arguments.count, end < arguments.count, end >= first else { return }

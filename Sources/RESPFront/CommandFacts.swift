@@ -3,7 +3,8 @@ extension Command {
     /// First key, last key, step, as COMMAND INFO has them; nil when three numbers cannot say it.
     var keyRange: (first: Int, last: Int, step: Int)? {
         switch keys {
-        case .range(let first, let last, let step): (first, last, step)
+        case .range(let first, let last, let step), .channels(let first, let last, let step):
+            (first, last, step)
         case .custom: Command.listedKeyRanges[name]
         case .none, .counted: nil
         }
@@ -38,6 +39,7 @@ extension Command {
         switch group {
         case "generic": return ["keyspace"]
         case "sorted-set": return ["sortedset"]
+        case "transactions": return ["transaction"]
         case "server", "tier", "cluster": return []
         default: return Command.allCategories.contains(group) ? [group] : []
         }
@@ -49,7 +51,7 @@ extension Command {
         "keys": ["keyspace", "dangerous"], "flushall": ["keyspace", "dangerous"],
         "flushdb": ["keyspace", "dangerous"], "swapdb": ["keyspace", "dangerous"],
         "restore": ["keyspace", "dangerous"], "migrate": ["keyspace", "dangerous"],
-        "dbsize": ["keyspace"], "wait": ["connection"],
+        "dbsize": ["keyspace"], "wait": ["connection"], "pubsub|help": [],
     ]
 
     private static let allCategories = [
@@ -62,6 +64,7 @@ extension Command {
     /// few that delete or insert.
     var keyFlags: [String] {
         if let listed = Command.listedKeyFlags[name] { return listed }
+        if case .channels = keys { return ["not_key"] }
         let isMetadata = if case .metadata = needs { true } else { false }
         if !flags.contains(.write) { return isMetadata ? ["RO"] : ["RO", "access"] }
         if isMetadata { return ["RW", "update"] }

@@ -14,12 +14,14 @@ public final class CommandTable {
         [
             StringCommands.rows(), GenericCommands.rows(), DatabaseCommands.rows(),
             ListCommands.rows(), HashCommands.rows(), SetCommands.rows(), ConnectionCommands.rows(),
+            TransactionCommands.rows(), PubSubCommands.rows(),
             ServerCommands.rows(), TierCommands.rows(),
         ]
     }
 
-    public init() {
-        rows = CommandTable.families().flatMap { $0 }
+    /// `extra`: rows of the caller's own, for tests.
+    public init(extra: [Command] = []) {
+        rows = CommandTable.families().flatMap { $0 } + extra
         var size = 256
         while size < rows.count * 4 { size *= 2 }
         mask = size - 1

@@ -39,6 +39,8 @@ public final class Configuration: @unchecked Sendable {
     public var logfile = ""
     public var hz = 10
     public var dynamicHz = true
+    /// Keys clients may have in their caches and are told of; 0: any number.
+    public var trackingTableMaxKeys = 1_000_000
     /// notify-keyspace-events.
     public var notifications: KeyspaceEvent = []
     public var alwaysShowLogo = false

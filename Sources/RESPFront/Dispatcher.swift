@@ -36,11 +36,13 @@ struct Dispatcher: ~Copyable {
     private let requests: UnsafeMutablePointer<Request>
     /// Parses requests known to be whole again, after a wait.
     private var rescanner = RequestParser(limits: Dispatcher.unlimited)
-    private var positions: [Command.KeyPosition] = []
+    var positions: [Command.KeyPosition] = []
+    /// Keys of the transaction about to run whose values are needed.
+    var neededKeys: [Int] = []
     let noWords: UnsafeMutablePointer<WordRange>
     private var lastTick: UInt64 = 0
     /// Where the input stands in all the session has sent: what staged records are released by.
-    private var origin: UInt64 = 0
+    private(set) var origin: UInt64 = 0
 
     private static var unlimited: RequestLimits {
         var limits = RequestLimits()
@@ -74,6 +76,8 @@ struct Dispatcher: ~Copyable {
         session.missingInput = 0
         let output = session.output
         front.call.serve(session)
+        front.runningToken = session.token
+        defer { front.runningToken = UInt32.max }
         while done < count, !session.closesAfterReply {
             if output.count > Dispatcher.outputLimit {
                 session.wait = .output
@@ -98,14 +102,14 @@ struct Dispatcher: ~Copyable {
                 session.consumedBytes += UInt64(request.end - done)
                 done = request.end
                 if !session.staged.isEmpty { release(front, session) }
+                if session.deferredPushes != nil { session.flushDeferredPushes() }
                 if session.closesAfterReply { return count }
+                if session.wait != .none { break }
             }
             session.parsedBytes = max(0, session.parsedBytes - (done - start))
             session.stagedBytes = max(0, session.stagedBytes - (done - start))
-            if waiting {
-                waitAt(front, session, input, count, done)
-                break
-            }
+            if waiting { waitAt(front, session, input, count, done) }
+            if session.wait != .none { break }
         }
         words.shrink(to: 4096)
         return done
@@ -197,6 +201,27 @@ struct Dispatcher: ~Copyable {
         let arguments = words.arguments(input, first: request.first, count: request.count)
         guard command.accepts(wordCount: arguments.count), command.needsValue(arguments) else { return }
         stageKeys(front, session, command, arguments, before: before, waking: false)
+    }
+
+    /// Runs the request of a session that waits for keys again, on its own loop. The session's `wait`
+    /// says whether it still waits.
+    mutating func runAgain(_ front: Front, _ session: Session, _ waiter: Waiter) {
+        lastTick = csystem_ticks()
+        origin = session.consumedBytes
+        front.call.serve(session)
+        front.runningToken = session.token
+        defer { front.runningToken = UInt32.max }
+        let arguments = waiter.request[0]
+        guard let row = front.table.find(arguments[0])?.takeUnretainedValue() else {
+            preconditionFailure("a request that waits has a row")
+        }
+        front.call.command = row
+        front.call.arguments = arguments
+        let request = Request(first: 0, count: arguments.count, end: 0)
+        if case .wait(let why) = runHandler(front, session, session.output, row, request, arguments) {
+            session.wait = why
+        }
+        session.flushDeferredPushes()
     }
 
     // MARK: Waiting
@@ -353,6 +378,8 @@ struct Dispatcher: ~Copyable {
             return .done
         }
         if front.server.isPaused, let wait = pause(front, session, command) { return .wait(wait) }
+        if !session.modes.isEmpty,
+            let outcome = runInMode(front, session, output, command, request, arguments) { return outcome }
         if command.flags.contains(.growsMemory) {
             switch admit(front, session, arguments) {
             case .go: break
@@ -366,7 +393,7 @@ struct Dispatcher: ~Copyable {
         return runHandler(front, session, output, command, request, arguments)
     }
 
-    private mutating func runHandler(
+    mutating func runHandler(
         _ front: Front, _ session: Session, _ output: ReplyBuffer, _ command: Command,
         _ request: Request, _ arguments: Arguments
     ) -> Outcome {
@@ -397,29 +424,50 @@ struct Dispatcher: ~Copyable {
         keys.touches = !session.noTouch
         do throws(CommandError) {
             if command.flags.contains(.stopsWorld) {
-                try front.server.stopWorld { () throws(CommandError) in try command.handler(call) }
+                try front.server.stopWorld { () throws(CommandError) in
+                    try command.handler(call)
+                    if !front.readyKeys.isEmpty {
+                        front.worker.runAlone { front.serveWaiters(session) }
+                    }
+                }
             } else {
                 try command.handler(call)
             }
         } catch {
-            keys.end()
             output.truncate(to: mark)
-            if case .waitForWrites = error {
-                front.worker.waitForWrites(session.token)
-                return .wait(.memory)
-            }
-            if case .waitForMemory = error { return .wait(.memory) }
-            if case .block = error {
-                command.flags.contains(.answersNull) ? call.reply.null() : call.reply.nullArray()
-                account(front, session, output, command, arguments, mark)
-                return .done
+            if let outcome = wait(front, session, command, error) {
+                if case .done = outcome { account(front, session, output, command, arguments, mark) }
+                keys.end()
+                return outcome
             }
             command.failed += 1
             ErrorText.write(error, command: command.name, to: call.reply)
         }
+        if front.audience.isListening {
+            front.publish(session, command, arguments)
+            if !front.readyKeys.isEmpty { front.serveWaiters(session) }
+        }
         keys.end()
         account(front, session, output, command, arguments, mark)
         return .done
+    }
+
+    /// What a handler that could not go on waits for; nil: it failed.
+    private mutating func wait(
+        _ front: Front, _ session: Session, _ command: Command, _ error: CommandError
+    ) -> Outcome? {
+        switch error {
+        case .waitForWrites:
+            front.worker.waitForWrites(session.token)
+            return .wait(.memory)
+        case .waitForMemory: return .wait(.memory)
+        case .block(let deadline):
+            let isFirst = session.waiter == nil
+            front.beginWait(session, command, front.call.arguments, until: deadline)
+            if isFirst { front.publish(session, command, front.call.arguments) }
+            return .done
+        default: return nil
+        }
     }
 
     /// A demoted value that is to be modified needs its RAM too.
@@ -437,7 +485,7 @@ struct Dispatcher: ~Copyable {
 
     /// Counts the call, notes it if it was slow, and obeys CLIENT REPLY.
     @inline(__always)
-    private mutating func account(
+    mutating func account(
         _ front: Front, _ session: Session, _ output: ReplyBuffer, _ command: Command,
         _ arguments: Arguments, _ mark: Int
     ) {
@@ -460,9 +508,14 @@ struct Dispatcher: ~Copyable {
     }
 
     private func admit(_ front: Front, _ session: Session, _ arguments: Arguments) -> Admission {
+        front.worker.admit(requestBytes(arguments), token: session.token)
+    }
+
+    /// RAM a request that grows memory may take, as far as its words tell.
+    func requestBytes(_ arguments: Arguments) -> Int {
         var bytes = 64
         for i in 1..<max(1, arguments.count) { bytes += arguments[i].count + 8 }
-        return front.worker.admit(bytes, token: session.token)
+        return bytes
     }
 
     // MARK: Refusals
@@ -476,9 +529,16 @@ struct Dispatcher: ~Copyable {
         return .message("NOAUTH Authentication required.")
     }
 
-    private mutating func reject(_ front: Front, _ session: Session, _ error: CommandError) {
+    /// Answers a request that does not run. In a transaction nothing will run then.
+    mutating func reject(_ front: Front, _ session: Session, _ error: CommandError) {
         let mark = session.output.count
-        ErrorText.write(error, command: front.call.command.name, to: front.call.reply)
+        if front.call.command.name == "exec" {
+            front.endTransaction(session)
+            ErrorText.writeAbort(error, to: front.call.reply)
+        } else {
+            session.transaction?.isAborted = true
+            ErrorText.write(error, command: front.call.command.name, to: front.call.reply)
+        }
         front.countError(session.output, at: mark)
         if session.replyMode != .on { session.obeyReplyMode(mark) }
     }
@@ -491,6 +551,7 @@ struct Dispatcher: ~Copyable {
             message += [39] + Dispatcher.shown(arguments[i]) + [39, 32]
         }
         let mark = session.output.count
+        session.transaction?.isAborted = true
         message.withView { front.call.reply.error($0) }
         front.countError(session.output, at: mark)
         if session.replyMode != .on { session.obeyReplyMode(mark) }
@@ -505,15 +566,19 @@ struct Dispatcher: ~Copyable {
         _ front: Front, _ session: Session, _ command: Command, _ arguments: Arguments
     ) {
         if !session.isAuthenticated, !command.flags.contains(.noAuth) {
+            front.call.command = command
             return reject(front, session, .message("NOAUTH Authentication required."))
         }
         let name = arguments[1].prefix(128).text
+        front.call.command = command
         reject(front, session, .message(
             "ERR unknown subcommand '\(name)'. Try \(command.name.uppercased()) HELP."))
     }
 
     private func pause(_ front: Front, _ session: Session, _ command: Command) -> Session.Wait? {
-        guard front.server.pauses(command, now: front.worker.now) else { return nil }
+        let isQueued = command.name == "exec" && session.modes.contains(.inTransaction)
+        let flags = isQueued ? session.transaction!.flags : command.flags
+        guard front.server.pauses(flags, now: front.worker.now) else { return nil }
         front.pausedSessions.append(session.token)
         return .pause
     }

@@ -27,6 +27,15 @@ enum ErrorText {
         }
     }
 
+    /// EXEC is refused (Redis 7.0: the reason without the general code).
+    static func writeAbort(_ error: CommandError, to reply: ReplyWriter) {
+        var reason = "OOM command not allowed when used memory > 'maxmemory'."
+        if case .message(let message) = error {
+            reason = message.hasPrefix("ERR ") ? String(message.dropFirst(4)) : message
+        }
+        text("EXECABORT Transaction discarded because of: \(reason)", reply)
+    }
+
     static func text(_ message: String, _ reply: ReplyWriter) {
         Array(message.utf8).withView { reply.error($0) }
     }

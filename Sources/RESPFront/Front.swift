@@ -13,7 +13,7 @@ public final class Front {
     public let server: ServerState
     public let worker: StoreWorker
     public let index: Int
-    public let table = CommandTable()
+    public let table: CommandTable
     /// By token.
     public private(set) var sessions: [Session?] = []
     private var freeTokens: [UInt32] = []
@@ -24,7 +24,32 @@ public final class Front {
     private var woken: [UInt32] = []
     public let keys: StagedKeys
     let call: Call
+    /// The server's, which outlives its fronts.
+    unowned(unsafe) let audience: Audience
+    /// Keys of a command that runs inside another, while they are found.
+    var positions: [Command.KeyPosition] = []
     var dispatcher = Dispatcher()
+    /// Tells the loop that owns this front that there is mail. Set once, before loops run.
+    public var wake: () -> Void = {}
+    let mailbox = FrontMailbox()
+    /// The session whose requests are being run.
+    var runningToken = UInt32.max
+    var subscribers = Subscribers()
+    var monitors: [UInt32] = []
+    let monitorCount = SharedCount()
+    /// Keys changed in this turn that match a broadcast prefix, and by whom.
+    var broadcasts: [[UInt8]: [[UInt8]: ClientAddress?]] = [:]
+    var trackingHand: UInt32 = 0
+    /// Changed by the running command, and waited for.
+    var readyKeys: [ReadyKey] = []
+    let servingReply = ReplyBuffer(capacity: 1024)
+    var deadlines = DeadlineQueue()
+    var retries: [Waiter] = []
+    var leaveQueues: [Waiter] = []
+    /// Sessions whose wait has ended and that have not gone on yet.
+    var answered: [UInt32] = []
+    /// Lookups that found nothing, at the last command.
+    var missesBefore: UInt64 = 0
     /// Queued by the running command.
     var notifications: [KeyNotification] = []
     /// Errors answered, by code, as in INFO errorstats.
@@ -33,14 +58,17 @@ public final class Front {
     public internal(set) var inputBytes: UInt64 = 0
     public var outputBytes: UInt64 = 0
 
-    public init(server: ServerState, worker: StoreWorker) {
+    public init(server: ServerState, worker: StoreWorker, extraRows: [Command] = []) {
+        table = CommandTable(extra: extraRows)
         self.server = server
         self.worker = worker
         index = worker.index
+        audience = server.audience
         keys = StagedKeys(worker)
         call = Call(
             worker: worker, server: server, keys: keys, command: table.rows[0],
             arguments: Arguments(ByteView.empty.base, dispatcher.noWords, 0))
+        worker.onKeyChange = { [unowned self] in keyChangedItself($0, $1, $2, $3) }
     }
 
     // MARK: Sessions
@@ -68,6 +96,7 @@ public final class Front {
     public func close(_ session: Session) {
         for (record, _) in session.staged { worker.unstage(record) }
         session.staged.removeAll()
+        leave(session)
         sessions[Int(session.token)] = nil
         sessionCount -= 1
     }
@@ -101,7 +130,7 @@ public final class Front {
         session.inputBytes += UInt64(count)
         inputBytes += UInt64(count)
         if session.closesAfterReply { return }
-        if session.input.isEmpty {
+        if session.input.isEmpty, session.wait == .none {
             let done = dispatcher.run(self, session, bytes, count)
             if done < count, !session.closesAfterReply {
                 session.input.append(bytes + done, count - done)
@@ -135,6 +164,20 @@ public final class Front {
 
     /// Runs sessions whose wait may be over.
     public func resume() {
+        resumeSessions()
+        // What runs may serve clients that wait, and these may go on.
+        while hasWork || nextDeadline.map({ $0 <= worker.now }) ?? false { resumeWaiters() }
+        endTurn()
+    }
+
+    /// What is told once a turn: changes beside commands, and broadcasts.
+    public func endTurn() {
+        if !notifications.isEmpty { sendNotifications() }
+        sendBroadcasts()
+        if audience.isListening { limitTrackedKeys() }
+    }
+
+    private func resumeSessions() {
         guard worker.hasRunnable else { return }
         worker.takeRunnable(into: &woken)
         for token in woken {
@@ -165,8 +208,9 @@ public final class Front {
         errorCounts[text[0..<end].text, default: 0] += 1
     }
 
-    private func goOn(_ session: Session) {
+    func goOn(_ session: Session) {
         precondition(sessions[Int(session.token)] === session, "a closed session does not go on")
+        if let waiter = session.waiter { return runAgain(waiter) }
         session.wait = .none
         runInput(session)
         touched.append(session.token)

@@ -132,7 +132,9 @@ extension Info {
                 "client_recent_max_output_buffer",
                 "\(sessions.map { $0.output.capacity }.max() ?? 0)"
             ),
-            ("blocked_clients", "0"), ("tracking_clients", "0"), ("clients_in_timeout_table", "0"),
+            ("blocked_clients", "\(server.audience.count(.waiters))"),
+            ("tracking_clients", "\(server.audience.count(.trackers))"),
+            ("clients_in_timeout_table", "\(sessions.filter { ($0.waiter?.deadline ?? 0) > 0 }.count)"),
         ]
     }
 

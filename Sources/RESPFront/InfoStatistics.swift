@@ -50,13 +50,21 @@ extension Info {
             ("keyspace_misses", "\(counters.keyspaceMisses)"),
         ]
         rows += [
-            "pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
-            "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
+            ("pubsub_channels", "\(server.pubsub.nameCount(.channel))"),
+            ("pubsub_patterns", "\(server.pubsub.nameCount(.pattern))"),
+            ("pubsubshard_channels", "\(server.pubsub.nameCount(.shardChannel))"),
+        ]
+        rows += [
+            "latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
             "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
             "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time",
-            "tracking_total_keys", "tracking_total_items", "tracking_total_prefixes",
-            "unexpected_error_replies",
         ].map { ($0, "0") }
+        rows += [
+            ("tracking_total_keys", "\(server.trackedKeys.value)"),
+            ("tracking_total_items", "\(server.trackedItems.value)"),
+            ("tracking_total_prefixes", "\(server.broadcasts.count)"),
+            ("unexpected_error_replies", "0"),
+        ]
         rows.append(("total_error_replies", "\(errors)"))
         rows += [
             "dump_payload_sanitizations", "total_reads_processed", "total_writes_processed",

@@ -36,21 +36,30 @@ public final class ServerState: @unchecked Sendable {
     public var slowTicks: UInt64 = .max
     public let slowlog = Slowlog()
     public let latency = LatencyMonitor()
+    let audience = Audience()
+    let interests: KeyInterests
+    let pubsub: PubSub
+    let broadcasts = BroadcastPrefixes()
+    /// Keys in the tracking table, and clients beside them, each key's counted.
+    let trackedKeys = SharedCount()
+    let trackedItems = SharedCount()
     /// Unix milliseconds until which CLIENT PAUSE holds clients up; 0 when it does not.
     public var pauseEnd: Int64 = 0
     /// Only writes wait (CLIENT PAUSE … WRITE).
     public var pausesOnlyWrites = false
 
     public init(store: Store, configuration: Configuration, now: Int64, processID: Int32, seed: UInt64,
-        ticksPerMicrosecond: Double) {
+        ticksPerMicrosecond: Double, extraRows: () -> [Command] = { [] }) {
         self.store = store
         self.configuration = configuration
         self.processID = processID
         self.ticksPerMicrosecond = ticksPerMicrosecond
+        interests = KeyInterests(stripes: store.options.stripes)
+        pubsub = PubSub(loops: store.options.workers)
         startedAt = now
         var random = Random(seed: seed)
         runID = String((0..<40).map { _ in "0123456789abcdef".randomElement(using: &random)! })
-        fronts = store.workers.map { Front(server: self, worker: $0) }
+        fronts = store.workers.map { Front(server: self, worker: $0, extraRows: extraRows()) }
         applySettings()
     }
 
@@ -76,7 +85,11 @@ public final class ServerState: @unchecked Sendable {
         } ?? .max
         slowlog.trim(to: configuration.slowlogMaxLength)
         let events = configuration.notifications
-        for front in fronts { front.call.enabledEvents = events.isSent ? events : [] }
+        audience.add((events.isSent ? 1 : 0) - audience.count(.notifications), to: .notifications)
+        for front in fronts {
+            front.call.enabledEvents = events.isSent ? events : []
+            front.worker.reportsNewKeys = events.isSent && events.contains(.new)
+        }
         for session in sessions {
             session.parser.limits = configuration.requestLimits
             if configuration.requirepass.isEmpty { session.setAuthenticated(true) }
@@ -129,11 +142,10 @@ public final class ServerState: @unchecked Sendable {
     var isPaused: Bool { pauseEnd != 0 }
 
     /// Whether `command` has to wait for the pause to end.
-    func pauses(_ command: Command, now: Int64) -> Bool {
+    func pauses(_ flags: CommandFlags, now: Int64) -> Bool {
         if now >= pauseEnd { return false }
-        if command.flags.contains(.ignoresPause) { return false }
-        return pausesOnlyWrites
-            ? !command.flags.isDisjoint(with: [.write, .mayReplicate]) : true
+        if flags.contains(.ignoresPause) { return false }
+        return pausesOnlyWrites ? !flags.isDisjoint(with: [.write, .mayReplicate]) : true
     }
 
     // MARK: Slow commands
@@ -153,8 +165,13 @@ public final class ServerState: @unchecked Sendable {
             at: front.worker.now / 1000, threshold: configuration.latencyMonitorThreshold)
     }
 
-    /// Words that must not be kept: passwords given to CONFIG SET.
-    private func secrets(_ command: Command, _ arguments: Arguments) -> Set<Int> {
+    /// Words that must not be kept or shown: passwords.
+    func secrets(_ command: Command, _ arguments: Arguments) -> Set<Int> {
+        if command.name == "auth" { return Set(1..<max(1, arguments.count)) }
+        if command.name == "hello" {
+            let words = (2..<max(2, arguments.count)).filter { arguments[$0].matches("auth") }
+            return Set(words.flatMap { [$0 + 1, $0 + 2] })
+        }
         guard command.name == "config|set" else { return [] }
         return Set(stride(from: 2, to: arguments.count - 1, by: 2).filter {
             SettingTable.find(arguments[$0].lowercasedText)?.isSensitive ?? false

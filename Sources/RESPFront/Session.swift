@@ -5,7 +5,16 @@ import TieredStore
 /// One client's state: bytes in, replies out. Owned by one loop.
 public final class Session {
     /// Why a session's next request does not run yet.
-    public enum Wait: Sendable { case none, reads, memory, pause, output }
+    public enum Wait: Sendable { case none, reads, memory, pause, output, keys }
+    /// What makes requests go another way than straight to their handlers.
+    struct Modes: OptionSet {
+        let rawValue: UInt8
+        static let inTransaction = Modes(rawValue: 1 << 0)
+        /// Has subscriptions; in RESP2 little else is allowed then.
+        static let subscribed = Modes(rawValue: 1 << 1)
+        static let monitors = Modes(rawValue: 1 << 2)
+        static let tracks = Modes(rawValue: 1 << 3)
+    }
     /// CLIENT REPLY.
     enum ReplyMode { case on, off, skipNext, skipThis }
 
@@ -24,6 +33,24 @@ public final class Session {
     public var noEvict = false
     public var noTouch = false
     var replyMode = ReplyMode.on
+    var modes: Modes = []
+    var transaction: Transaction?
+    var watch: Watch?
+    var subscriptions: Subscriptions?
+    var tracking: Tracking?
+    /// The request that waits for keys.
+    var waiter: Waiter?
+    /// What came for the client while its own request ran.
+    var deferredPushes: ReplyBuffer?
+
+    func flushDeferredPushes() {
+        guard let pushes = deferredPushes else { return }
+        output.append(pushes.view)
+        deferredPushes = nil
+    }
+
+    /// Which of client-output-buffer-limit's classes the client is of.
+    public var isSubscriber: Bool { modes.contains(.subscribed) }
     public internal(set) var version = ReplyWriter.Version.resp2
     /// Replies not yet taken by the connection. The connection may exchange it for an empty one.
     public var output: ReplyBuffer
@@ -87,7 +114,10 @@ public final class Session {
     public var lastActivity: Int64 { lastCommandAt }
 
     /// Bytes of memory the session holds.
-    public var memory: Int { input.capacity + output.capacity + parser.heldBytes + unsentBytes + 512 }
+    public var memory: Int {
+        input.capacity + output.capacity + parser.heldBytes + unsentBytes + 512
+            + (transaction?.memory ?? 0)
+    }
     public var queuedInput: Int { input.count }
     public var inputCapacity: Int { input.capacity }
 }

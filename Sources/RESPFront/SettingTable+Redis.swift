@@ -69,7 +69,7 @@ extension SettingTable {
             number("auto-aof-rewrite-percentage", "100"),
             Setting("auto-aof-rewrite-min-size", .memory(any), .stored("67108864")),
             number("acllog-max-len", "128", any), number("shutdown-timeout", "10"),
-            number("tracking-table-max-keys", "1000000", any),
+            Setting("tracking-table-max-keys", .integer(any), .number(\.trackingTableMaxKeys)),
             number("socket-mark-id", "0", 0...Int64(UInt32.max)),
             Setting(
                 "tls-port", .integer(0...65535), .atStart, .stored("0"),

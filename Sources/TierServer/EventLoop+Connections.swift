@@ -121,7 +121,7 @@ extension EventLoop {
     private func send(_ connection: Connection) {
         let session = connection.session
         if session.isKilled { return close(connection) }
-        let limit = server.configuration.outputLimits.normal.hardBytes
+        let limit = outputLimit(connection).hardBytes
         if limit > 0, connection.waitingBytes > Int(limit) {
             return closeSlowReader(connection)
         }

@@ -105,16 +105,25 @@ final class EventLoop {
         front.resume()
         if worker.instant >= nextCron { cron() }
         let hasMore = worker.background()
+        front.endTurn()
         handOverDiskRequests()
         sendReplies()
         rearm()
         server.world.yield()
-        if hasMore || worker.hasRunnable || !front.touched.isEmpty {
+        if hasMore || worker.hasRunnable || front.hasWork || !front.touched.isEmpty {
             try ring.flush()
         } else {
-            let wait = nextCron > worker.instant ? nextCron - worker.instant : 1
-            try ring.submitAndWait(minimum: 1, timeoutNanoseconds: wait)
+            try ring.submitAndWait(minimum: 1, timeoutNanoseconds: sleep)
         }
+    }
+
+    /// Nanoseconds until the loop has something to do by itself: its cron, or a client's timeout.
+    private var sleep: UInt64 {
+        var wait = nextCron > worker.instant ? nextCron - worker.instant : 1
+        if let deadline = front.nextDeadline {
+            wait = min(wait, UInt64(max(1, (deadline - worker.now) * 1_000_000)))
+        }
+        return wait
     }
 
     func setTime() {
@@ -188,6 +197,7 @@ final class EventLoop {
             case .stop: isStopping = true
             }
         }
+        front.readMail()
         if rearm { ring.pollRepeatedly(mailbox.event, EventLoop.token(.mail)) }
     }
 
@@ -216,8 +226,8 @@ final class EventLoop {
 
     /// client-output-buffer-limit, soft part: over the limit for too long.
     private func closeSlowReaders() {
-        let limit = server.configuration.outputLimits.normal
         for case let connection? in connections where !connection.isClosing {
+            let limit = outputLimit(connection)
             if isWithinSoftLimit(connection) {
                 connection.overLimitSince = nil
             } else if let since = connection.overLimitSince {
@@ -228,8 +238,13 @@ final class EventLoop {
         }
     }
 
+    func outputLimit(_ connection: Connection) -> Configuration.OutputLimits.Limit {
+        let limits = server.configuration.outputLimits
+        return connection.session.isSubscriber ? limits.pubsub : limits.normal
+    }
+
     func isWithinSoftLimit(_ connection: Connection) -> Bool {
-        let bytes = server.configuration.outputLimits.normal.softBytes
+        let bytes = outputLimit(connection).softBytes
         return bytes == 0 || connection.waitingBytes <= Int(bytes)
     }
 

@@ -93,6 +93,9 @@ public final class Server: @unchecked Sendable {
         state.connectedClients = { [unowned self] in connected.load(ordering: .relaxed) }
         state.receivedConnections = { [unowned self] in received.load(ordering: .relaxed) }
         state.rejectedConnections = { [unowned self] in rejected.load(ordering: .relaxed) }
+        for (front, box) in zip(state.fronts, mailboxes) {
+            front.wake = { Descriptors.raise(box.event) }
+        }
         configuration.onChange = { [unowned self] name in settingChanged(name) }
         if state.fronts.count > 1 {
             state.runAlone = { [unowned self] body in

@@ -3,6 +3,9 @@ import Glibc
 import Primitives
 import Synchronization
 
+/// What happens to a key beside the commands that name it.
+public enum KeyChange: Sendable { case expired, evicted, created }
+
 /// One event loop's hands on the store: its slabs, its staged reads, its part of the log and the
 /// background work for the stripes assigned to it. Used by one thread only.
 ///
@@ -18,7 +21,7 @@ public final class StoreWorker {
     let slabs: SlabAllocator
     let buffers: BufferPool
     let staging: StagingTable
-    let stripes: StripeArray
+    private(set) var stripes: StripeArray
     /// The store's, which outlives its workers: unowned, so that using them counts no references.
     unowned(unsafe) let ledger: Ledger
     unowned(unsafe) let arena: PageArena
@@ -73,7 +76,13 @@ public final class StoreWorker {
     var restorations: [Restoration] = []
     /// TIER COMPACT: segments sealed up to this count are compacted once.
     var forcedCompaction: Int?
-    let threaded: Bool
+    /// Whether other loops may be touching stripes: not with one loop, nor while this one runs alone.
+    private(set) var threaded: Bool
+    /// Told what happens to keys beside commands, under the stripe's lock: kind, key, hash, logical
+    /// database. It must not touch the keyspace. Set once, by the front.
+    public var onKeyChange: ((KeyChange, ByteView, UInt64, Int) -> Void)?
+    /// Whether new keys are told of, too.
+    public var reportsNewKeys = false
 
     init(store: Store, index: Int) {
         self.store = store
@@ -124,8 +133,7 @@ public final class StoreWorker {
     ) -> UnsafeMutablePointer<UInt64>? {
         guard let slot = table.pointee.find(hash, key, base: base) else { return nil }
         if slot.pointee & Table.volatileBit != 0, let expiry = entry(slot).expiry, expiry <= now {
-            remove(slot, table)
-            counters.expiredKeys += 1
+            expire(slot, table)
             return nil
         }
         return slot
@@ -214,6 +222,23 @@ public final class StoreWorker {
         structure &+= 1
     }
 
+    /// Deletes a key whose time is over. The caller holds the stripe.
+    @inline(never)
+    func expire(_ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>) {
+        report(.expired, entry(slot).key, table)
+        remove(slot, table)
+        counters.expiredKeys += 1
+    }
+
+    /// Tells whoever listens what happened to a key.
+    func report(_ change: KeyChange, _ key: ByteView, _ table: UnsafeMutablePointer<Table>) {
+        guard let onKeyChange else { return }
+        let hash = hash(key)
+        let tables = table - stripes.tables(stripes.number(of: hash))
+        let database = stripes.logicalDatabase(of: tables, databases: store.options.databases)
+        onKeyChange(change, key, hash, database)
+    }
+
     /// The slot's content for an entry.
     @inline(__always)
     func content(_ entry: Entry) -> UInt64 {
@@ -273,8 +298,41 @@ public final class StoreWorker {
         _ = table.pointee.reserveOne(extents, reserve: StoreWorker.admitted)
         let content = self.content(entry)
         if content & Table.volatileBit != 0 { table.pointee.volatileCount += 1 }
+        if reportsNewKeys { report(.created, entry.key, table) }
         structure &+= 1
         return table.pointee.insert(Table.tag(hash), content)
+    }
+
+    // MARK: Stripes
+
+    /// While `body` runs no stripe is locked: every other loop stands still.
+    public func runAlone(_ body: () -> Void) {
+        let before = threaded
+        threaded = false
+        stripes.threaded = false
+        body()
+        threaded = before
+        stripes.threaded = before
+    }
+
+    /// Runs `body` with the stripe of a key's hash locked, which the caller does not hold. The body
+    /// takes no other stripe.
+    public func withStripe<R>(of hash: UInt64, _ body: () -> R) -> R {
+        withStripe(number: stripes.number(of: hash), body)
+    }
+
+    public func withStripe<R>(number stripe: Int, _ body: () -> R) -> R {
+        stripes.lock(stripe)
+        defer { stripes.unlock(stripe) }
+        return body()
+    }
+
+    /// Number of the stripe that has the keys of this hash.
+    public func stripeNumber(of hash: UInt64) -> Int { stripes.number(of: hash) }
+
+    /// Whether a key is there. The caller holds its stripe.
+    public func exists(_ key: ByteView, hash: UInt64, database: Int) -> Bool {
+        find(hash, key, stripes.table(stripes.number(of: hash), database)) != nil
     }
 
     // MARK: Batches

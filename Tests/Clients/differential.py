@@ -68,8 +68,12 @@ class Wire:
         return self.reply()
 
 
-def normal(words, reply):
-    """The reply, in an order of its own if the command's is free."""
+def normal(words, reply, queued=()):
+    """The reply, in an order of its own if the command's is free; EXEC's by what was queued."""
+    if words[0].upper() == "EXEC" and reply[:1] == b"*" and reply[:3] != b"*-1":
+        items = parse(reply)[0]
+        return [NORMAL[q[0].upper()](item, q) if not isinstance(item, tuple) and q[0].upper() in NORMAL else item
+            for item, q in zip(items, queued, strict=True)]
     order = NORMAL.get(words[0].upper())
     if not order or reply[:1] in b"-:+":
         return reply
@@ -91,7 +95,7 @@ def parse(data, at=0):
             item, at = parse(data, at)
             items.append(item)
         return items, at
-    return kind + head, at
+    return (kind, head), at
 
 
 READS = {b"+string\r\n": ["GET"], b"+list\r\n": ["LRANGE", "0", "-1"], b"+hash\r\n": ["HGETALL"],
@@ -113,6 +117,7 @@ def state(wire):
     """Every database's keys with value, expiry and encoding, and their number once all were looked at
     (until then a server may count keys whose time has come)."""
     found = {}
+    wire.ask(["DISCARD"])
     for database in range(3):
         wire.ask(["SELECT", str(database)])
         for key in KEYS:
@@ -126,13 +131,22 @@ def differential(server, real, mode, loops, seed, count=4000):
     stream = Stream(seed)
     ours, theirs = Wire(server.raw()), Wire(real.raw())
     demoter = Wire(server.raw())
+    queued = []
     for wire in (ours, theirs):
         wire.ask(["FLUSHALL"])
     for i in range(count):
         words = stream.next(i)
-        a, b = normal(words, ours.ask(words)), normal(words, theirs.ask(words))
+        a, b = ours.ask(words), theirs.ask(words)
+        if b == b"+QUEUED\r\n":
+            queued.append(words)
+        a, b = normal(words, a, queued), normal(words, b, queued)
+        last = queued
+        if words[0].upper() in ("EXEC", "DISCARD", "MULTI") and b[:1] != b"-":
+            queued = []
         if a != b:
-            raise AssertionError(f"command {i} {[w[:60] for w in words]}: {a[:200]!r}, redis {b[:200]!r}")
+            pairs = zip(a, b, last) if words[0].upper() == "EXEC" and isinstance(b, list) else []
+            inside = next(((x, y, q) for x, y, q in pairs if x != y), "")
+            raise AssertionError(f"command {i} {[w[:60] for w in words]}: {str(inside or a)[:600]}, redis {b[:200]!r}")
         if mode == "cold":
             for database in range(3):
                 demoter.ask(["SELECT", str(database)])

@@ -655,9 +655,21 @@ def stop_while_stopping_the_world():
             thread.join()
 
 
+def transactions():
+    """EXEC is one step and WATCH sees every change, with one loop and with four."""
+    for loops in (1, 4):
+        server = tierd(f"transactions-{loops}", "--io-threads", str(loops), "--maxmemory", "64mb")
+        for seed in (1, 2):
+            transfers(server, seed)
+            write_skew(server, seed)
+            everything_at_once(server, seed)
+        server.stop()
+
+
 # Beside redis-server ------------------------------------------------------------------------------
 
 from differential import differential, encode  # noqa: E402
+from transactions import everything_at_once, transfers, write_skew  # noqa: E402
 
 
 def run(test, *arguments):
@@ -680,7 +692,7 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world]
+        stop_while_stopping_the_world, transactions]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
         if not wanted or test.__name__ in wanted:

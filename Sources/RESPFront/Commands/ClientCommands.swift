@@ -7,7 +7,7 @@ enum ClientCommands {
     static func rows() -> [Command] {
         [Command.container(
             "client", group: "connection", since: "2.4.0", "Client connections.",
-            ownRows() + othersRows() + [Command.help(
+            ownRows() + othersRows() + TrackingCommands.rows() + [Command.help(
                 "client", since: "5.0.0", group: "connection", helpLines)])]
     }
 
@@ -31,9 +31,6 @@ enum ClientCommands {
                 syntax: "<LIB-NAME libname | LIB-VER libver>", setInfo),
             row("reply", 3, since: "3.2.0", "Turns replies off or on.", syntax: "<ON | OFF | SKIP>",
                 setReply),
-            row("getredir", 2, since: "6.0.0", "Where invalidation messages go.", getRedirection),
-            row("trackinginfo", 2, since: "6.2.0", "Whether the connection tracks keys.",
-                trackingInfo),
             row("no-touch", 3, since: "7.2.0", "Reads do not make keys look used.",
                 syntax: "<ON | OFF>", noTouch),
         ]
@@ -66,6 +63,10 @@ enum ClientCommands {
                     """, kill),
             row("pause", -3, since: "2.9.50", "Lets clients wait for some time.",
                 syntax: "timeout [WRITE | ALL]", pause),
+            row("unblock", -3, since: "5.0.0",
+                complexity: "O(log N) where N is the number of client connections",
+                "Unblock a client blocked in a blocking command from a different connection",
+                syntax: "client-id [TIMEOUT | ERROR]", unblock),
             row("unpause", 2, since: "6.2.0",
                 complexity: "O(N) Where N is the number of paused clients",
                 "Lets waiting clients go on.", unpause),
@@ -94,7 +95,10 @@ enum ClientCommands {
         "REPLY (ON|OFF|SKIP)", "    Whether this connection gets replies.",
         "SETINFO <option> <value>", "    Say which library the client uses (LIB-NAME, LIB-VER).",
         "SETNAME <name>", "    Name this connection.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+        "         [OPTIN] [OPTOUT] [NOLOOP]", "    Tell this connection when keys it has read change.",
         "TRACKINGINFO", "    Whether this connection tracks keys.",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]", "    Let a connection wait no more.",
         "UNPAUSE", "    Let waiting clients go on.",
     ]
 
@@ -159,19 +163,6 @@ enum ClientCommands {
         }
     }
 
-    static func getRedirection(_ call: Call) throws(CommandError) { call.reply.integer(-1) }
-
-    static func trackingInfo(_ call: Call) throws(CommandError) {
-        call.reply.map(3)
-        call.reply.bulk("flags")
-        call.reply.set(1)
-        call.reply.bulk("off")
-        call.reply.bulk("redirect")
-        call.reply.integer(-1)
-        call.reply.bulk("prefixes")
-        call.reply.array(0)
-    }
-
     static func noTouch(_ call: Call) throws(CommandError) {
         call.session.noTouch = try isOn(call)
         call.reply.ok()
@@ -202,12 +193,17 @@ enum ClientCommands {
         return type
     }
 
+    private static func type(of session: Session) -> String {
+        session.isSubscriber ? "pubsub" : "normal"
+    }
+
     /// CLIENT LIST [TYPE type | ID id …] → one line a connection, oldest first.
     static func list(_ call: Call) throws(CommandError) {
         var sessions = call.server.sessions
         if call.wordCount > 2 {
             if call.wordCount == 4, call.arguments[2].matches("type") {
-                if try type(call, 3) != "normal" { sessions = [] }
+                let wanted = try type(call, 3)
+                sessions = sessions.filter { type(of: $0) == wanted }
             } else if call.wordCount > 3, call.arguments[2].matches("id") {
                 var wanted: [Int64] = []
                 for i in 3..<call.wordCount {
@@ -231,12 +227,17 @@ enum ClientCommands {
             "id=\(session.id)", "addr=\(session.peerAddress)", "laddr=\(session.localAddress)",
             "fd=\(session.descriptor)", "name=\(session.name)",
             "age=\(max(0, call.now - session.createdAt) / 1000)", "idle=\(idle)",
-            "flags=\(flags(session))", "db=\(session.database)", "sub=0", "psub=0", "ssub=0",
-            "multi=-1", "qbuf=\(session.queuedInput)", "qbuf-free=\(free)", "argv-mem=0",
-            "multi-mem=0", "rbs=\(session.output.capacity)", "rbp=\(session.output.capacity)",
+            "flags=\(flags(session))", "db=\(session.database)",
+            "sub=\(session.subscriptions?[.channel].count ?? 0)",
+            "psub=\(session.subscriptions?[.pattern].count ?? 0)",
+            "ssub=\(session.subscriptions?[.shardChannel].count ?? 0)",
+            "multi=\(queued(session))", "qbuf=\(session.queuedInput)", "qbuf-free=\(free)", "argv-mem=0",
+            "multi-mem=\(queued(session) < 0 ? 0 : session.transaction?.requests.byteCount ?? 0)",
+            "rbs=\(session.output.capacity)", "rbp=\(session.output.capacity)",
             "obl=\(session.output.count)", "oll=0", "omem=\(session.unsentBytes)",
             "tot-mem=\(session.memory)", "events=\(session.unsentBytes > 0 ? "rw" : "r")",
-            "cmd=\(command)", "user=default", "redir=-1", "resp=\(session.version.rawValue)",
+            "cmd=\(command)", "user=default",
+            "redir=\(TrackingCommands.redirection(session))", "resp=\(session.version.rawValue)",
         ]
         // Redis 7.2's fields, for clients that use them.
         if !session.libraryName.isEmpty || !session.libraryVersion.isEmpty {
@@ -245,9 +246,23 @@ enum ClientCommands {
         return fields.joined(separator: " ")
     }
 
+    /// Commands queued, or -1 outside a transaction.
+    private static func queued(_ session: Session) -> Int {
+        session.modes.contains(.inTransaction) ? session.transaction?.count ?? 0 : -1
+    }
+
     private static func flags(_ session: Session) -> String {
         var flags = ""
-        if session.wait == .reads || session.wait == .memory { flags += "b" }
+        if session.modes.contains(.monitors) { flags += "O" }
+        if session.isSubscriber { flags += "P" }
+        if session.modes.contains(.inTransaction) { flags += "x" }
+        if session.wait == .reads || session.wait == .memory || session.wait == .keys { flags += "b" }
+        if let tracking = session.tracking {
+            flags += "t"
+            if tracking.isRedirectBroken { flags += "R" }
+            if tracking.options.contains(.broadcast) { flags += "B" }
+        }
+        if session.watch?.isDirty ?? false { flags += "d" }
         if session.closesAfterReply { flags += "c" }
         if session.isKilled { flags += "A" }
         if session.peerAddress.hasSuffix(":0") { flags += "U" }
@@ -296,8 +311,8 @@ enum ClientCommands {
                 }
                 matches.append { $0.id == id }
             case "type":
-                let isNormal = try type(call, i + 1) == "normal"
-                matches.append { _ in isNormal }
+                let wanted = try type(call, i + 1)
+                matches.append { type(of: $0) == wanted }
             case "addr": matches.append { $0.peerAddress == value }
             case "laddr": matches.append { $0.localAddress == value }
             case "user":
@@ -345,6 +360,29 @@ enum ClientCommands {
             server.pauseEnd = end
         }
         call.reply.ok()
+    }
+
+    /// CLIENT UNBLOCK id [TIMEOUT | ERROR] → whether the client was waiting.
+    static func unblock(_ call: Call) throws(CommandError) {
+        var withError = false
+        if call.wordCount > 4 {
+            throw .message("""
+                ERR unknown subcommand or wrong number of arguments for '\(call.word(1))'. Try CLIENT HELP.
+                """)
+        }
+        if call.wordCount == 4 {
+            switch call.option(3) {
+            case "timeout": break
+            case "error": withError = true
+            default: throw .message("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+            }
+        }
+        let id = try call.integer(2)
+        guard let session = call.server.sessions.first(where: { $0.id == id }), let waiter = session.waiter,
+            waiter.take(.cancelled)
+        else { return call.reply.integer(0) }
+        call.server.fronts[waiter.client.loop].post(.unblock(waiter, withError: withError))
+        call.reply.integer(1)
     }
 
     static func unpause(_ call: Call) throws(CommandError) {

@@ -154,7 +154,11 @@ enum ConnectionCommands {
         if call.wordCount > 2 {
             throw .message("ERR wrong number of arguments for 'ping' command")
         }
-        if call.wordCount == 2 {
+        if call.session.isSubscriber, call.session.version == .resp2 {
+            call.reply.array(2)
+            call.reply.bulk("pong")
+            call.reply.bulk(call.wordCount == 2 ? call.arguments[1] : ByteView.empty)
+        } else if call.wordCount == 2 {
             call.reply.bulk(call.arguments[1])
         } else {
             call.reply.simple("PONG")
@@ -188,6 +192,7 @@ enum ConnectionCommands {
         session.name = ""
         session.replyMode = .on
         session.noTouch = false
+        call.front.leave(session)
         session.setAuthenticated(call.configuration.requirepass.isEmpty)
         call.setVersion(.resp2)
         call.reply.simple("RESET")

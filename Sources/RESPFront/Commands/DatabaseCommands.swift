@@ -31,12 +31,15 @@ enum DatabaseCommands {
             throw .syntax
         }
         if call.command.name == "flushdb" {
+            call.front.databaseIsEmptied(call.database)
             call.keys.changes += UInt64(call.worker.flush(database: call.database))
         } else {
             for database in 0..<call.server.store.options.databases {
+                call.front.databaseIsEmptied(database)
                 call.keys.changes += UInt64(call.worker.flush(database: database))
             }
         }
+        call.front.databasesWereEmptied()
         call.reply.ok()
     }
 
@@ -51,7 +54,9 @@ enum DatabaseCommands {
         guard range.contains(first), range.contains(second) else {
             throw .message("ERR DB index is out of range")
         }
+        call.front.databasesAreSwapped(Int(first), Int(second))
         call.server.store.swapDatabases(Int(first), Int(second))
+        call.front.databasesWereSwapped(Int(first), Int(second))
         call.reply.ok()
     }
 }

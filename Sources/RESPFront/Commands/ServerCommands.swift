@@ -24,6 +24,9 @@ enum ServerCommands {
                 "lolwut", -1, [.readonly, .fast], group: "server", since: "5.0.0",
                 "Shows the version.", syntax: "[VERSION version]", version),
             Command(
+                "monitor", 1, [.admin, .noScript, .loading, .stale], group: "server", since: "1.0.0",
+                "Listen for all requests received by the server in real time", monitor),
+            Command(
                 "role", 1, [.noScript, .loading, .stale, .fast], group: "server", since: "2.8.12",
                 "The server's part in replication.", role),
             Command(
@@ -73,6 +76,13 @@ enum ServerCommands {
 
     static func version(_ call: Call) throws(CommandError) {
         call.verbatim("tierd \(Info.tierdVersion), Redis ver. \(Info.redisVersion)\n")
+    }
+
+    /// MONITOR → OK, and then a line for each command of any client.
+    static func monitor(_ call: Call) throws(CommandError) {
+        if call.isInside { throw .message("ERR MONITOR isn't allowed for DENY BLOCKING client") }
+        call.front.startMonitoring(call.session)
+        call.reply.ok()
     }
 
     static func role(_ call: Call) throws(CommandError) {

@@ -18,7 +18,7 @@ enum TierCommands {
                     syntax: "key [key ...]", residency),
                 Command(
                     "tier|demote", -3, keys: .range(first: 2, last: -1, step: 1), needs: .metadata,
-                    [.readonly], group: group, since: since, complexity: "O(N) in the keys",
+                    [.readonly, .noMulti], group: group, since: since, complexity: "O(N) in the keys",
                     "Writes the values of keys to SSD and frees their RAM; returns for how many.",
                     syntax: "key [key ...]", demote),
                 Command(

@@ -8,8 +8,7 @@ extension StoreWorker {
         guard activeExpiry else { return }
         sweep(&expiryHand, buckets: buckets, wanted: Table.volatileBit) { slot, table, _ in
             if let expiry = self.entry(slot).expiry, expiry <= self.now {
-                self.remove(slot, table)
-                self.counters.expiredKeys += 1
+                self.expire(slot, table)
             }
             return true
         }

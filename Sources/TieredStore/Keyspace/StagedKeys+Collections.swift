@@ -207,7 +207,9 @@ extension StagedKeys {
     }
 
     /// Bytes of a key's value, resident or in its record; 0 if it is absent.
-    public func valueBytes(_ i: Int) -> Int { entry(i).map { $0.isResident ? $0.heldCount : $0.valueCount } ?? 0 }
+    public func valueBytes(_ i: Int) -> Int {
+        entry(i).map { $0.isResident ? $0.heldCount : $0.valueCount } ?? 0
+    }
 
     /// A large collection changes its key without being copied.
     public func movesWithoutCopy(_ i: Int) -> Bool { entry(i)?.isStructured ?? false }

@@ -44,7 +44,11 @@ public final class StagedKeys {
     }
 
     let worker: StoreWorker
+    /// Keys of all windows, and of the open one: a transaction's or script's commands each have a
+    /// window of their own, in which their keys are 0..<count.
+    private var all: UnsafeMutablePointer<Key>
     var keys: UnsafeMutablePointer<Key>
+    private var windowStart = 0
     public private(set) var count = 0
     private var capacity = 64
     private var lockedStripes: [Int] = []
@@ -58,17 +62,18 @@ public final class StagedKeys {
 
     public init(_ worker: StoreWorker) {
         self.worker = worker
-        keys = .allocate(capacity: 64)
+        all = .allocate(capacity: 64)
+        keys = all
     }
 
-    deinit { keys.deallocate() }
+    deinit { all.deallocate() }
 
     // MARK: For the dispatcher
 
     /// Adds a key of a logical database.
     @inline(__always)
     public func add(_ key: ByteView, hash: UInt64, database: Int) {
-        if count == capacity { grow() }
+        if windowStart + count == capacity { grow() }
         (keys + count).initialize(to: Key(
             view: key, hash: hash, database: database, stripe: worker.stripes.number(of: hash),
             slot: nil, seen: 0, isLooked: false, isChanged: false))
@@ -77,9 +82,10 @@ public final class StagedKeys {
 
     private func grow() {
         let larger = UnsafeMutablePointer<Key>.allocate(capacity: capacity * 2)
-        larger.moveInitialize(from: keys, count: count)
-        keys.deallocate()
-        keys = larger
+        larger.moveInitialize(from: all, count: windowStart + count)
+        all.deallocate()
+        all = larger
+        keys = all + windowStart
         capacity *= 2
     }
 
@@ -109,6 +115,55 @@ public final class StagedKeys {
         for stripe in lockedStripes { worker.stripes.lock(stripe) }
     }
 
+    // MARK: Windows
+
+    /// The keys added next are those of another command, which begin at 0. Locks and what was
+    /// recorded of earlier windows stay.
+    public func openWindow() {
+        windowStart += count
+        keys = all + windowStart
+        count = 0
+    }
+
+    /// Forgets all keys and what was recorded of them; their stripes stay locked.
+    public func forgetKeys() {
+        windowStart = 0
+        keys = all
+        count = 0
+    }
+
+    /// Whether the stripe of `hash` is held.
+    public func holds(hash: UInt64) -> Bool {
+        if !worker.threaded { return true }
+        let stripe = worker.stripes.number(of: hash)
+        return lockedOne == stripe || lockedStripes.contains(stripe)
+    }
+
+    /// Locks the stripes of the window's keys that are not held yet, without waiting: out of order
+    /// a loop must not wait. Returns whether all are held now; what was locked stays so until `end`.
+    public func tryLockWindow() -> Bool {
+        guard worker.threaded else { return true }
+        for i in 0..<count where !holds(hash: keys[i].hash) {
+            guard worker.stripes.tryLock(keys[i].stripe) else { return false }
+            if lockedOne >= 0 {
+                lockedStripes.append(lockedOne)
+                lockedOne = -1
+            }
+            lockedStripes.append(keys[i].stripe)
+        }
+        return true
+    }
+
+    /// Keys of all windows.
+    public var totalCount: Int { windowStart + count }
+
+    /// Key `i` of all windows, if it was changed.
+    public func changedKey(_ i: Int) -> (key: ByteView, hash: UInt64, database: Int)? {
+        precondition(i < totalCount, "key index out of range")
+        guard all[i].isChanged else { return nil }
+        return (all[i].view, all[i].hash, all[i].database)
+    }
+
     /// Unlocks and forgets the keys.
     @inline(__always)
     public func end() {
@@ -121,7 +176,7 @@ public final class StagedKeys {
                 lockedStripes.removeAll(keepingCapacity: true)
             }
         }
-        count = 0
+        forgetKeys()
     }
 
     /// Whether the value of key `i` can be used now; wants its record if not.
@@ -145,6 +200,7 @@ public final class StagedKeys {
     }
 
     public func isChanged(_ i: Int) -> Bool { keys[i].isChanged }
+    public func keyHash(_ i: Int) -> UInt64 { keys[i].hash }
 
     // MARK: Looking
 

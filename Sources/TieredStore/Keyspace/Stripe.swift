@@ -21,12 +21,12 @@ struct StripeArray {
     private let base: UnsafeMutableRawPointer
     private let stride: Int
     private let shift: UInt64
-    private let threaded: Bool
+    /// Whether a lock is really taken.
+    var threaded: Bool
     /// Logical database number → the set of tables it is kept in; SWAPDB exchanges two.
     /// Changed only while the world is stopped.
     private let databaseMap: UnsafeMutablePointer<Int>
 
-    /// `threaded`: whether a lock is really taken.
     init(count: Int, databases: Int, threaded: Bool) {
         self.threaded = threaded
         shift = UInt64(64 - count.trailingZeroBitCount)
@@ -63,6 +63,12 @@ struct StripeArray {
 
     /// The number of the tables a logical database is kept in: what records carry.
     func physicalDatabase(_ database: Int) -> Int { databaseMap[database] }
+
+    /// The logical database that is kept in a set of tables.
+    func logicalDatabase(of tables: Int, databases: Int) -> Int {
+        if databaseMap[tables] == tables { return tables }
+        return (0..<databases).first { databaseMap[$0] == tables } ?? tables
+    }
 
     func swapDatabases(_ a: Int, _ b: Int) {
         (databaseMap[a], databaseMap[b]) = (databaseMap[b], databaseMap[a])

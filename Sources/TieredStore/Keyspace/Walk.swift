@@ -90,8 +90,7 @@ extension StoreWorker {
             if slots[at] & Table.offsetMask != 0 {
                 let entry = self.entry(slots + at)
                 if let expiry = entry.expiry, expiry <= now {
-                    remove(slots + at, table)
-                    counters.expiredKeys += 1
+                    expire(slots + at, table)
                     return nil
                 }
                 return entry.key.array

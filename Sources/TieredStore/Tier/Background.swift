@@ -46,6 +46,18 @@ extension StoreWorker {
         return .wait
     }
 
+    /// Whether `admit` would let a command in now. Asks on nobody's behalf.
+    public func hasRoom(_ bytes: Int) -> Bool {
+        ledger.used + bytes <= ledger.limit || bytes < 4096 && slabs.hasFreeCell(bytes)
+            || usedLive + bytes <= ledger.limit && !slabs.canBeEmptied
+    }
+
+    /// Whether `admit` would refuse: it is more than may ever be, or nothing can leave RAM any more.
+    public func refuses(_ bytes: Int) -> Bool {
+        if hasRoom(bytes) { return false }
+        return bytes > ledger.limit / 2 || isStuck && store.policy == .noEviction
+    }
+
     /// Nothing can leave RAM any more: no value to demote, or no place to demote it to.
     private var isStuck: Bool {
         if store.leavingBytes > 0 || requestsInFlight > 0 || !buried.isEmpty { return false }
@@ -113,6 +125,7 @@ extension StoreWorker {
         let table = stripes.tables(stripe) + best.tables
         return best.key.withView { key in
             guard let slot = table.pointee.find(best.hash, key, base: base) else { return false }
+            report(.evicted, entry(slot).key, table)
             remove(slot, table)
             counters.evictedKeys += 1
             return true

@@ -61,8 +61,7 @@ extension StoreWorker {
         counters.demotionVisits += 1
         if let expiry = entry.expiry {
             if expiry <= now {
-                remove(slot, table)
-                counters.expiredKeys += 1
+                expire(slot, table)
                 return .kept
             }
             // Not worth writing what is gone in a moment, unless it is in the way.
