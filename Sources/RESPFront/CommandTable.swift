@@ -12,7 +12,8 @@ public final class CommandTable {
     /// Families of commands. A new family is one line here.
     static func families() -> [[Command]] {
         [
-            StringCommands.rows(), BitmapCommands.rows(), GenericCommands.rows(), DatabaseCommands.rows(),
+            StringCommands.rows(), BitmapCommands.rows(), HyperLogLogCommands.rows(),
+            GenericCommands.rows(), DatabaseCommands.rows(),
             ConnectionCommands.rows(),
             ServerCommands.rows(), TierCommands.rows(),
         ]

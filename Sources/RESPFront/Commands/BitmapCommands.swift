@@ -154,7 +154,11 @@ enum BitmapCommands {
         try call.requireRoom(length)
         var sources: [ByteView] = []
         // Peeked at: promoting one would move the others.
-        for i in 1..<call.keys.count { sources.append(try call.keys.peekString(i) ?? .empty) }
+        for i in 1..<call.keys.count {
+            sources.append(try call.keys.peekString(i) ?? .empty)
+            call.keys.countLookup(i)
+            call.keys.touch(i)
+        }
         let result = operation.combine(sources)
         call.keys.delete(0)
         if length > 0 {
