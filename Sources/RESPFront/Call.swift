@@ -19,6 +19,11 @@ public final class Call {
     /// The loop's front.
     public var front: Front { server.fronts[worker.index] }
     unowned(unsafe) var command: Command
+    /// Classes of keyspace notifications somebody may want; none while they are turned off.
+    var enabledEvents: KeyspaceEvent = []
+    /// Whether a blocking command may wait: not in a transaction or a script. A handler need not ask,
+    /// it throws `CommandError.block` all the same and the row's null reply is written.
+    public internal(set) var mayBlock = true
     /// Unix milliseconds of this turn.
     public var now: Int64 { worker.now }
 

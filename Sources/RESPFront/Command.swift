@@ -27,6 +27,8 @@ public struct CommandFlags: OptionSet, Sendable {
     public static let movableKeys = CommandFlags(rawValue: 1 << 16)
     public static let allowBusy = CommandFlags(rawValue: 1 << 17)
     public static let noAsyncLoading = CommandFlags(rawValue: 1 << 18)
+    /// A blocking command's answer when there is nothing is null, not a null array (BLMOVE).
+    public static let answersNull = CommandFlags(rawValue: 1 << 29)
     /// Touches all keys or other loops' sessions: runs while every loop stands still.
     public static let stopsWorld = CommandFlags(rawValue: 1 << 30)
     /// Runs while clients are paused (CLIENT, and what cannot wait).

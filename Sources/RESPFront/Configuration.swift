@@ -40,6 +40,8 @@ public final class Configuration: @unchecked Sendable {
     public var logfile = ""
     public var hz = 10
     public var dynamicHz = true
+    /// notify-keyspace-events.
+    public var notifications: KeyspaceEvent = []
     public var alwaysShowLogo = false
     public var protectedMode = true
     /// Relative to `dir`.

@@ -409,6 +409,11 @@ struct Dispatcher: ~Copyable {
                 return .wait(.memory)
             }
             if case .waitForMemory = error { return .wait(.memory) }
+            if case .block = error {
+                command.flags.contains(.answersNull) ? call.reply.null() : call.reply.nullArray()
+                account(front, session, output, command, arguments, mark)
+                return .done
+            }
             command.failed += 1
             ErrorText.write(error, command: command.name, to: call.reply)
         }

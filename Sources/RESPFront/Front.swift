@@ -25,6 +25,8 @@ public final class Front {
     public let keys: StagedKeys
     let call: Call
     var dispatcher = Dispatcher()
+    /// Queued by the running command.
+    var notifications: [KeyNotification] = []
     /// Errors answered, by code, as in INFO errorstats.
     public internal(set) var errorCounts: [String: UInt64] = [:]
     public internal(set) var commandsProcessed: UInt64 = 0

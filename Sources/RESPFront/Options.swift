@@ -68,6 +68,21 @@ enum Options {
             && (0..<a.count).allSatisfy { ByteView.lowercased(a[$0]) == ByteView.lowercased(b[$0]) }
     }
 
+    /// A blocking command's timeout in seconds, as a decimal number: the Unix time in milliseconds at
+    /// which it ends, 0 for never. Errors: Redis 7.0's messages.
+    static func deadline(_ call: Call, _ word: ByteView) throws(CommandError) -> Int64 {
+        guard let seconds = Decimal.longDouble(word), !seconds.isNaN else {
+            throw .message("ERR timeout is not a float or out of range")
+        }
+        let milliseconds = (seconds * 1000).rounded(.up)
+        if milliseconds > 0x1p63 - 1 { throw .message("ERR timeout is out of range") }
+        if milliseconds < 0 { throw .message("ERR timeout is negative") }
+        if milliseconds == 0 { return 0 }
+        let (end, overflows) = call.now.addingReportingOverflow(Int64(milliseconds))
+        if overflows { throw .message("ERR timeout is out of range") }
+        return end
+    }
+
     /// An index of a database.
     static func database(_ call: Call, _ word: ByteView) throws(CommandError) -> Int {
         guard let index = Decimal.int64(word) else { throw .notAnInteger }

@@ -74,6 +74,8 @@ public final class ServerState: @unchecked Sendable {
             UInt64(exactly: ($0 * ticksPerMicrosecond).rounded(.up)) ?? .max
         } ?? .max
         slowlog.trim(to: configuration.slowlogMaxLength)
+        let events = configuration.notifications
+        for front in fronts { front.call.enabledEvents = events.isSent ? events : [] }
         for session in sessions {
             session.parser.limits = configuration.requestLimits
             if configuration.requirepass.isEmpty { session.setAuthenticated(true) }

@@ -125,7 +125,10 @@ extension SettingTable {
                 "save", .checked(isList: true, SettingChecks.save),
                 .stored("3600 1 300 100 60 10000"), caution: notSaved),
             Setting(
-                "notify-keyspace-events", .checked(isList: false, SettingChecks.events), .stored("")
+                "notify-keyspace-events", .checked(isList: false, SettingChecks.events),
+                .property(
+                    get: { $0.notifications.letters },
+                    set: { $0.notifications = KeyspaceEvent(letters: $1) })
             ),
             Setting(
                 "oom-score-adj-values", .checked(isList: true, SettingChecks.outOfMemoryScores),

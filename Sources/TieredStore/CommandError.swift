@@ -25,6 +25,10 @@ public enum CommandError: Error, Equatable, Sendable {
     case waitForWrites
     /// The command runs again when there is RAM for it; never reaches a client.
     case waitForMemory
+    /// Nothing to give yet: the client waits until one of the command's keys changes or the time, Unix
+    /// milliseconds, has come (0: for ever). Thrown by rows with `.blocking`, before anything is
+    /// changed; never reaches a client.
+    case block(until: Int64)
     /// A message in the front's own words, complete with its error code.
     case message(String)
 }

@@ -87,7 +87,10 @@ enum GenericCommands {
 
     static func delete(_ call: Call) throws(CommandError) {
         var count = 0
-        for i in 0..<call.keys.count where call.keys.delete(i) { count += 1 }
+        for i in 0..<call.keys.count where call.keys.delete(i) {
+            call.notify(.generic, "del", i)
+            count += 1
+        }
         call.reply.integer(count)
     }
 
@@ -136,6 +139,7 @@ enum GenericCommands {
         if !(call.keys.key(0) == call.keys.key(1)) {
             try duplicate(call)
             call.keys.delete(0)
+            notifyRenamed(call)
         }
         call.reply.ok()
     }
@@ -145,7 +149,13 @@ enum GenericCommands {
         if call.keys.exists(1) { return call.reply.integer(0) }
         try duplicate(call)
         call.keys.delete(0)
+        notifyRenamed(call)
         call.reply.integer(1)
+    }
+
+    private static func notifyRenamed(_ call: Call) {
+        call.notify(.generic, "rename_from", 0)
+        call.notify(.generic, "rename_to", 1)
     }
 
     /// COPY's destination may be in another database; a wrong number is the handler's to refuse.
@@ -184,6 +194,7 @@ enum GenericCommands {
         guard call.keys.exists(0) else { return call.reply.integer(0) }
         if call.keys.exists(1), !replaces { return call.reply.integer(0) }
         try duplicate(call)
+        call.notify(.generic, "copy_to", 1)
         call.reply.integer(1)
     }
 
@@ -206,6 +217,8 @@ enum GenericCommands {
         guard call.keys.exists(0), !call.keys.exists(1) else { return call.reply.integer(0) }
         try duplicate(call)
         call.keys.delete(0)
+        call.notify(.generic, "move_from", 0)
+        call.notify(.generic, "move_to", 1)
         call.reply.integer(1)
     }
 
@@ -258,13 +271,20 @@ enum GenericCommands {
                 }
             if !isMet { return call.reply.integer(0) }
         }
-        if time <= call.now { call.keys.delete(0) } else { call.keys.setExpiry(0, time) }
+        if time <= call.now {
+            call.keys.delete(0)
+            call.notify(.generic, "del")
+        } else {
+            call.keys.setExpiry(0, time)
+            call.notify(.generic, "expire")
+        }
         call.reply.integer(1)
     }
 
     static func persist(_ call: Call) throws(CommandError) {
         guard call.keys.expiry(0) != nil else { return call.reply.integer(0) }
         call.keys.setExpiry(0, nil)
+        call.notify(.generic, "persist")
         call.reply.integer(1)
     }
 

@@ -172,6 +172,7 @@ enum StringCommands {
     static func set(_ call: Call) throws(CommandError) {
         if call.wordCount == 3 {
             call.keys.setString(0, call.arguments[2])
+            call.notify(.string, "set")
             return call.reply.ok()
         }
         let options = try setOptions(call)
@@ -190,12 +191,19 @@ enum StringCommands {
     /// Sets a string; a time that is over deletes the key instead.
     private static func store(_ call: Call, _ key: Int, _ value: ByteView, _ expiry: ExpiryChange) {
         call.keys.setString(key, value, expiry: expiry)
-        if case .at(let time) = expiry, time <= call.now { call.keys.delete(key) }
+        call.notify(.string, "set", key)
+        guard case .at(let time) = expiry else { return }
+        call.notify(.generic, "expire", key)
+        if time <= call.now {
+            call.keys.delete(key)
+            call.notify(.expired, "expired", key)
+        }
     }
 
     static func setIfAbsent(_ call: Call) throws(CommandError) {
         if call.keys.exists(0) { return call.reply.integer(0) }
         call.keys.setString(0, call.arguments[2])
+        call.notify(.string, "set")
         call.reply.integer(1)
     }
 
@@ -204,17 +212,20 @@ enum StringCommands {
         let unit: Options.TimeUnit = call.command.name == "setex" ? .seconds : .milliseconds
         let time = try Options.expiry(call.arguments[2], unit, isAbsolute: false, now: call.now)
         call.keys.setString(0, call.arguments[3], expiry: .at(time))
+        call.notify(.string, "set")
+        call.notify(.generic, "expire")
         call.reply.ok()
     }
 
     static func getSet(_ call: Call) throws(CommandError) {
         try get(call)
         call.keys.setString(0, call.arguments[2])
+        call.notify(.string, "set")
     }
 
     static func getDelete(_ call: Call) throws(CommandError) {
         try get(call)
-        call.keys.delete(0)
+        if call.keys.delete(0) { call.notify(.generic, "del") }
     }
 
     /// GETEX key [time | PERSIST] → bulk or null.
@@ -240,21 +251,33 @@ enum StringCommands {
         call.reply.bulk(value)
         if let until, until <= call.now {
             call.keys.delete(0)
-        } else if until != nil || persists {
+            call.notify(.generic, "del")
+        } else if until != nil {
             call.keys.setExpiry(0, until)
+            call.notify(.generic, "expire")
+        } else if persists, call.keys.expiry(0) != nil {
+            call.keys.setExpiry(0, nil)
+            call.notify(.generic, "persist")
         }
     }
 
     static func setMany(_ call: Call) throws(CommandError) {
         try requirePairs(call)
-        for i in 0..<call.keys.count { call.keys.setString(i, call.arguments[2 + 2 * i]) }
+        setAll(call)
         call.reply.ok()
+    }
+
+    private static func setAll(_ call: Call) {
+        for i in 0..<call.keys.count {
+            call.keys.setString(i, call.arguments[2 + 2 * i])
+            call.notify(.string, "set", i)
+        }
     }
 
     static func setManyIfAbsent(_ call: Call) throws(CommandError) {
         try requirePairs(call)
         for i in 0..<call.keys.count where call.keys.exists(i) { return call.reply.integer(0) }
-        for i in 0..<call.keys.count { call.keys.setString(i, call.arguments[2 + 2 * i]) }
+        setAll(call)
         call.reply.integer(1)
     }
 
@@ -275,11 +298,13 @@ enum StringCommands {
         let tail = call.arguments[2]
         guard let old = try call.keys.stringCount(0) else {
             call.keys.setString(0, tail)
+            call.notify(.string, "append")
             return call.reply.integer(tail.count)
         }
         try requireFits(call, old + tail.count)
         let bytes = try call.keys.editString(0, count: old + tail.count)
         bytes.copy(tail, at: old)
+        call.notify(.string, "append")
         call.reply.integer(old + tail.count)
     }
 
@@ -296,6 +321,7 @@ enum StringCommands {
         if count > old ?? 0 { try call.requireRoom(count) }
         let bytes = try call.keys.editString(0, count: max(old ?? 0, count))
         bytes.copy(part, at: Int(offset))
+        call.notify(.string, "setrange")
         call.reply.integer(bytes.count)
     }
 
@@ -327,6 +353,7 @@ enum StringCommands {
             let count = Decimal.write(sum, to: buffer.baseAddress!)
             call.keys.setString(0, ByteView(UnsafeRawPointer(buffer.baseAddress!), count), expiry: .keep)
         }
+        call.notify(.string, "incrby")
         call.reply.integer(sum)
     }
 
@@ -345,6 +372,7 @@ enum StringCommands {
                 UnsafeRawPointer(buffer.baseAddress!), Decimal.writeFixed(sum, to: buffer.baseAddress!))
             call.keys.setString(0, text, expiry: .keep)
             call.keys.keepAsText(0)
+            call.notify(.string, "incrbyfloat")
             call.reply.bulk(text)
         }
     }
