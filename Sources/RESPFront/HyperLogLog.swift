@@ -233,10 +233,7 @@ extension HyperLogLog {
         if new.count > run.size, bytes.count + new.count - run.size > limit {
             return try promote(&bytes, register, value)
         }
-        let end = min(found.at + run.size, bytes.count), isCut = found.at + run.size > bytes.count
-        bytes.replaceSubrange(found.at..<end, with: new)
-        // Redis counts a second byte that was not there.
-        if isCut { bytes.removeLast() }
+        bytes.replaceSubrange(found.at..<found.at + run.size, with: new)
         merge(&bytes, from: found.previous ?? header)
         bytes[15] |= 0x80
         return true
@@ -251,7 +248,8 @@ extension HyperLogLog {
         return true
     }
 
-    /// The run that covers a register, where it is, its first register, and the run before it.
+    /// The run that covers a register, where it is, its first register, and the run before it; nil for
+    /// one whose second byte is not there (Redis 7.0 takes what lies behind the string).
     private static func find(
         _ bytes: [UInt8], _ register: Int
     ) -> (run: Run, at: Int, first: Int, previous: Int?)? {
@@ -259,6 +257,7 @@ extension HyperLogLog {
             var at = header, first = 0, previous: Int?
             while at < view.count {
                 let run = Run(view, at)
+                guard at + run.size <= view.count else { return nil }
                 if register < first + run.length { return (run, at, first, previous) }
                 previous = at
                 at += run.size

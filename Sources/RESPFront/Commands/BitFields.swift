@@ -28,11 +28,15 @@ enum BitFields {
         if call.command.flags.contains(.readonly) {
             throw .message("ERR BITFIELD_RO only supports the GET subcommand")
         }
+        var isChanged = try call.keys.stringCount(0) ?? 0 <= last >> 3
         let bytes = try BitmapCommands.editable(call, upTo: last)
         call.reply.array(fields.count)
         for field in fields {
+            let old = read(field, bytes.view)
             if let result = apply(field, bytes) { call.reply.integer(result) } else { call.reply.null() }
+            if read(field, bytes.view) != old { isChanged = true }
         }
+        if isChanged { call.notify(.string, "setbit") }
     }
 
     /// The operations, and the last bit that is written to, if any.

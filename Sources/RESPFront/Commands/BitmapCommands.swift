@@ -75,10 +75,12 @@ enum BitmapCommands {
         let offset = try offset(call, call.arguments[2])
         let bit = try call.integer(3, orFail: "ERR bit is not an integer or out of range")
         guard bit & ~1 == 0 else { throw .message("ERR bit is not an integer or out of range") }
+        let oldCount = try call.keys.stringCount(0) ?? 0
         let bytes = try editable(call, upTo: offset)
         let mask = UInt8(0x80) >> UInt8(offset & 7)
         let old = bytes[offset >> 3]
         bytes[offset >> 3] = bit == 1 ? old | mask : old & ~mask
+        if oldCount <= offset >> 3 || bytes[offset >> 3] != old { call.notify(.string, "setbit") }
         call.reply.integer(old & mask == 0 ? 0 : 1)
     }
 
@@ -160,10 +162,12 @@ enum BitmapCommands {
             call.keys.touch(i)
         }
         let result = operation.combine(sources)
-        call.keys.delete(0)
+        let existed = call.keys.delete(0)
+        if length == 0, existed { call.notify(.generic, "del") }
         if length > 0 {
             let bytes = try call.keys.editString(0, count: length)
             result.withView { bytes.copy($0, at: 0) }
+            call.notify(.string, "set")
         }
         call.reply.integer(length)
     }

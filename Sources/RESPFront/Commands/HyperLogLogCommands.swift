@@ -89,6 +89,7 @@ enum HyperLogLogCommands {
             try store(call, bytes)
         }
         if let failure { throw failure }
+        if isChanged { call.notify(.string, "pfadd") }
         call.reply.integer(isChanged ? 1 : 0)
     }
 
@@ -105,6 +106,7 @@ enum HyperLogLogCommands {
                 HyperLogLog.setRegister(register, value, read: { bytes[$0] }, write: { bytes[$0] = $1 })
             }
             bytes[15] |= 0x80
+            call.notify(.string, "pfadd")
         }
         call.reply.integer(raised.isEmpty ? 0 : 1)
     }
@@ -162,6 +164,7 @@ enum HyperLogLogCommands {
         for (i, value) in highest.enumerated() where value > 0 { _ = try raise(call, &bytes, i, value) }
         bytes[15] |= 0x80
         try store(call, bytes)
+        call.notify(.string, "pfadd")
         call.reply.ok()
     }
 

@@ -30,7 +30,8 @@ enum StringCommands {
         let grow: CommandFlags = [.write, .growsMemory]
         return [
             row("set", -3, needs: .varies(setNeed), grow, "1.0.0", "Sets a key to a string.",
-                "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | "
+                "key value [NX | XX | IFEQ comparison-value] [GET] "
+                    + "[EX seconds | PX milliseconds | EXAT unix-time-seconds | "
                     + "PXAT unix-time-milliseconds | KEEPTTL]", set),
             row("setnx", 3, needs: .metadata, grow.union(.fast), "1.0.0",
                 "Sets a key to a string if it is absent.", "key value", setIfAbsent),
@@ -52,6 +53,8 @@ enum StringCommands {
             row("msetnx", -3, keys: .range(first: 1, last: -1, step: 2), needs: .metadata, grow, "1.0.1",
                 "Sets several keys to strings if none of them is there.", "key value [key value ...]",
                 complexity: "O(N) in the keys", setManyIfAbsent),
+            row("delifeq", 3, needs: .value, [.write, .fast], "9.0.0",
+                "Deletes a key if it holds this string (Valkey 9.0).", "key value", deleteIfEqual),
             row("append", 3, needs: .value, grow.union(.fast), "2.0.0", "Appends bytes to a string.",
                 "key value", append),
             row("setrange", 4, needs: .value, grow, "2.2.0", "Overwrites a part of a string.",
@@ -128,13 +131,16 @@ enum StringCommands {
     private struct SetOptions {
         var ifAbsent = false
         var ifPresent = false
+        /// The word the old value must be equal to.
+        var ifEqual: Int?
         var getsOld = false
         var expiry = ExpiryChange.none
     }
 
-    /// SET needs the old value only for GET, and no more than the entry for NX, XX and KEEPTTL.
+    /// SET needs the old value only for GET and IFEQ, no more than the entry for NX, XX and KEEPTTL.
     static func setNeed(_ arguments: Arguments) -> Command.Need {
-        for i in 3..<max(3, arguments.count) where arguments[i].matches("get") { return .value }
+        for i in 3..<max(3, arguments.count)
+        where arguments[i].matches("get") || arguments[i].matches("ifeq") { return .value }
         return .metadata
     }
 
@@ -145,10 +151,14 @@ enum StringCommands {
         while i < call.wordCount {
             let word = call.arguments[i]
             let isLast = i + 1 == call.wordCount
-            if word.matches("nx"), !options.ifPresent {
+            if word.matches("nx"), !options.ifPresent, options.ifEqual == nil {
                 options.ifAbsent = true
-            } else if word.matches("xx"), !options.ifAbsent {
+            } else if word.matches("xx"), !options.ifAbsent, options.ifEqual == nil {
                 options.ifPresent = true
+            } else if word.matches("ifeq"), !options.ifAbsent, !options.ifPresent, !isLast {
+                // Valkey 8.1.
+                options.ifEqual = i + 1
+                i += 1
             } else if word.matches("get") {
                 options.getsOld = true
             } else if word.matches("keepttl"), time == nil {
@@ -177,7 +187,10 @@ enum StringCommands {
         }
         let options = try setOptions(call)
         let exists = call.keys.exists(0)
-        let mayset = !(options.ifAbsent && exists) && !(options.ifPresent && !exists)
+        var mayset = !(options.ifAbsent && exists) && !(options.ifPresent && !exists)
+        if let word = options.ifEqual {
+            mayset = try call.keys.string(0).map { $0 == call.arguments[word] } ?? false
+        }
         if options.getsOld {
             if let old = try call.keys.string(0) { call.reply.bulk(old) } else { call.reply.null() }
         } else if !mayset {
@@ -226,6 +239,15 @@ enum StringCommands {
     static func getDelete(_ call: Call) throws(CommandError) {
         try get(call)
         if call.keys.delete(0) { call.notify(.generic, "del") }
+    }
+
+    /// DELIFEQ key value → 1 if the key held the value and is deleted. Errors: WRONGTYPE.
+    static func deleteIfEqual(_ call: Call) throws(CommandError) {
+        guard let value = try call.keys.string(0), value == call.arguments[2]
+        else { return call.reply.integer(0) }
+        call.keys.delete(0)
+        call.notify(.generic, "del")
+        call.reply.integer(1)
     }
 
     /// GETEX key [time | PERSIST] → bulk or null.
