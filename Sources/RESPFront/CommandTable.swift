@@ -15,7 +15,8 @@ public final class CommandTable {
             StringCommands.rows(), BitmapCommands.rows(), HyperLogLogCommands.rows(),
             GenericCommands.rows(), DatabaseCommands.rows(),
             ConnectionCommands.rows(),
-            ServerCommands.rows(), TierCommands.rows(),
+            ServerCommands.rows(), AccessCommands.rows(), ReplicationCommands.rows(),
+            ClusterCommands.rows(), TierCommands.rows(),
         ]
     }
 

@@ -32,8 +32,11 @@ public final class ServerState: @unchecked Sendable {
     private let clientIDs = Atomic<Int64>(0)
     /// Ticks a microsecond of `csystem_ticks`.
     public let ticksPerMicrosecond: Double
+    let nanosecondsPerTick: Double
     /// Commands that took at least this many ticks go to the slow log.
     public var slowTicks: UInt64 = .max
+    /// Commands' durations are kept (latency-tracking).
+    var tracksLatency = true
     public let slowlog = Slowlog()
     public let latency = LatencyMonitor()
     /// Unix milliseconds until which CLIENT PAUSE holds clients up; 0 when it does not.
@@ -47,6 +50,7 @@ public final class ServerState: @unchecked Sendable {
         self.configuration = configuration
         self.processID = processID
         self.ticksPerMicrosecond = ticksPerMicrosecond
+        nanosecondsPerTick = 1000 / ticksPerMicrosecond
         startedAt = now
         var random = Random(seed: seed)
         runID = String((0..<40).map { _ in "0123456789abcdef".randomElement(using: &random)! })
@@ -73,6 +77,7 @@ public final class ServerState: @unchecked Sendable {
         slowTicks = thresholds.min().map {
             UInt64(exactly: ($0 * ticksPerMicrosecond).rounded(.up)) ?? .max
         } ?? .max
+        tracksLatency = configuration.latencyTracking
         slowlog.trim(to: configuration.slowlogMaxLength)
         let events = configuration.notifications
         for front in fronts { front.call.enabledEvents = events.isSent ? events : [] }
@@ -181,5 +186,6 @@ extension Command {
         ticks = 0
         rejected = 0
         failed = 0
+        latency = nil
     }
 }

@@ -325,6 +325,14 @@ def conditional_writes():
     server.stop()
 
 
+def command_tables():
+    """Every row says the same as Redis's: tools/check-commands; docs/commands.md is current."""
+    for tool in (["check-commands"], ["list-commands", "--check"]):
+        done = subprocess.run(
+            [sys.executable, os.path.join(HERE, "../../tools", tool[0]), *tool[1:]], capture_output=True, text=True)
+        check(done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:])
+
+
 def maxmemory_lowered():
     """CONFIG SET maxmemory below what is in use: the resident set follows, and nothing is lost."""
     server = tierd("lowered", "--io-threads", "2", "--maxmemory", "256mb")
@@ -706,7 +714,7 @@ def run(test, *arguments):
 
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
-        reply_larger_than_a_send, output_limits, pause, conditional_writes, maxmemory_lowered, disconnect_while_reading,
+        reply_larger_than_a_send, output_limits, pause, conditional_writes, command_tables, maxmemory_lowered, disconnect_while_reading,
         disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
@@ -716,11 +724,11 @@ if __name__ == "__main__":
         if not wanted or test.__name__ in wanted:
             run(test)
     if not wanted or "differential" in wanted:
-        real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no"])
+        real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
         for mode, options in (("plain", []), ("cold", []), ("tiny", [
                 "--maxmemory", "24mb", "--tier-segment-bytes", "64kb"])):
             for loops in (1, 4):
-                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), *options)
+                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), "--enable-debug-command", "yes", *options)
                 for seed in (1, 2):
                     run(differential, server, real, mode, loops, seed)
                 server.stop()

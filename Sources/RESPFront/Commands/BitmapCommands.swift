@@ -16,14 +16,14 @@ enum BitmapCommands {
                 "key bit [start [end [BYTE | BIT]]]", complexity: "O(N) in the bytes looked at", bitPosition),
             row("bitop", -4, keys: all, [.write, .growsMemory], "2.6.0",
                 "Puts strings together bit by bit and stores the result.",
-                "operation destkey key [key ...]", complexity: "O(N) in the bytes of the keys", bitOperation),
+                "operation destkey key [key ...]", complexity: "O(N) in the bytes of the keys", bitOperation)
+                .specs(.at(2, "OW update"), .from(3, "RO access")),
             row("bitfield", -2, [.write, .growsMemory], "3.2.0",
                 "Reads, sets and counts integers of any width in a string.",
                 "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | "
-                    + "INCRBY encoding offset increment> [GET encoding offset | "
-                    + "[OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | "
-                    + "INCRBY encoding offset increment> ...]]",
-                complexity: "O(1) for each integer", BitFields.bitField),
+                    + "INCRBY encoding offset increment> ...]",
+                complexity: "O(1) for each integer", BitFields.bitField)
+                .access("RW access update variable_flags"),
             row("bitfield_ro", -2, [.readonly, .fast], "6.0.0",
                 "Reads integers of any width in a string.",
                 "key [GET encoding offset [GET encoding offset ...]]",

@@ -8,18 +8,23 @@ enum HyperLogLogCommands {
         let all = Command.Keys.range(first: 1, last: -1, step: 1)
         return [
             row("pfadd", -2, needs: .value, [.write, .growsMemory, .fast], "Adds elements to a HyperLogLog.",
-                "key [element [element ...]]", complexity: "O(1) an element", add),
+                "key [element [element ...]]", complexity: "O(1) an element", add)
+                .access("RW insert"),
             row("pfcount", -2, keys: all, needs: .value, [.readonly, .mayReplicate],
                 "Estimates how many different elements were added.", "key [key ...]",
-                complexity: "O(N) in the keys", count),
+                complexity: "O(N) in the keys", count)
+                .access("RW access"),
             row("pfmerge", -2, keys: all, needs: .value, [.write, .growsMemory],
                 "Makes a HyperLogLog of all elements of several.", "destkey [sourcekey [sourcekey ...]]",
-                complexity: "O(N) in the keys", merge),
+                complexity: "O(N) in the keys", merge)
+                .specs(.at(1, "RW access insert"), .from(2, "RO access")),
             row("pfdebug", 3, keys: .range(first: 2, last: 2, step: 1), needs: .value,
                 [.write, .growsMemory, .admin], "Shows the inside of a HyperLogLog.", "subcommand key",
-                debug),
+                debug)
+                .access("RW access").systemCommand(),
             row("pfselftest", 1, keys: .none, [.admin], "Tests HyperLogLogs against known numbers.", "",
-                selfTest),
+                selfTest)
+                .systemCommand(),
         ]
     }
 

@@ -13,12 +13,14 @@ enum StringCommands {
             row("getrange", 4, needs: .value, [.readonly], "2.4.0", "Returns a part of a string.",
                 "key start end", complexity: "O(N) in the bytes returned", getRange),
             row("substr", 4, needs: .value, [.readonly], "1.0.0", "Returns a part of a string (old name).",
-                "key start end", complexity: "O(N) in the bytes returned", getRange),
+                "key start end", complexity: "O(N) in the bytes returned", getRange)
+                .deprecated("2.0.0", by: "`GETRANGE`"),
             row("strlen", 2, needs: .metadata, [.readonly, .fast], "2.2.0", "Returns a string's length.",
                 "key", length),
             row("mget", -2, keys: .range(first: 1, last: -1, step: 1), needs: .value, [.readonly, .fast],
                 "1.0.0", "Returns the strings of several keys.", "key [key ...]",
-                complexity: "O(N) in the keys", getMany),
+                complexity: "O(N) in the keys", getMany)
+                .tips("request_policy:multi_shard"),
             row("lcs", -3, keys: .range(first: 1, last: 2, step: 1), needs: .value, [.readonly], "7.0.0",
                 "Finds the longest common subsequence of two strings.",
                 "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
@@ -40,7 +42,8 @@ enum StringCommands {
             row("psetex", 4, grow, "2.6.0", "Sets a string that expires, in milliseconds.",
                 "key milliseconds value", setExpiring),
             row("getset", 3, needs: .value, grow.union(.fast), "1.0.0",
-                "Sets a string and returns the one before.", "key value", getSet),
+                "Sets a string and returns the one before.", "key value", getSet)
+                .deprecated("6.2.0", by: "`SET` with the `!GET` argument"),
             row("getdel", 2, needs: .value, [.write, .fast], "6.2.0", "Returns a string and deletes its key.",
                 "key", getDelete),
             row("getex", -2, needs: .value, [.write, .fast], "6.2.0",
@@ -49,10 +52,12 @@ enum StringCommands {
                     + "PXAT unix-time-milliseconds | PERSIST]", getExpiring),
             row("mset", -3, keys: .range(first: 1, last: -1, step: 2), grow, "1.0.1",
                 "Sets several keys to strings, together.", "key value [key value ...]",
-                complexity: "O(N) in the keys", setMany),
+                complexity: "O(N) in the keys", setMany)
+                .tips("request_policy:multi_shard", "response_policy:all_succeeded"),
             row("msetnx", -3, keys: .range(first: 1, last: -1, step: 2), needs: .metadata, grow, "1.0.1",
                 "Sets several keys to strings if none of them is there.", "key value [key value ...]",
-                complexity: "O(N) in the keys", setManyIfAbsent),
+                complexity: "O(N) in the keys", setManyIfAbsent)
+                .tips("request_policy:multi_shard", "response_policy:agg_min"),
             row("delifeq", 3, needs: .value, [.write, .fast], "9.0.0",
                 "Deletes a key if it holds this string (Valkey 9.0).", "key value", deleteIfEqual),
             row("append", 3, needs: .value, grow.union(.fast), "2.0.0", "Appends bytes to a string.",
