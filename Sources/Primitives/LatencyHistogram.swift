@@ -42,6 +42,12 @@ public struct LatencyHistogram {
 
     public mutating func reset() { self = LatencyHistogram() }
 
+    /// How many were shorter than `limit`, which must be a power of two of at least 16.
+    public func count(below limit: UInt64) -> UInt64 {
+        precondition(limit >= 16 && limit & (limit - 1) == 0, "the limit must be a bucket's")
+        return counts[..<LatencyHistogram.bucket(limit)].reduce(0, +)
+    }
+
     /// The duration that `share` (0…1) of the recorded ones do not exceed; 0 when none was recorded.
     public func percentile(_ share: Double) -> UInt64 {
         guard count > 0 else { return 0 }

@@ -27,6 +27,8 @@ public struct CommandFlags: OptionSet, Sendable {
     public static let movableKeys = CommandFlags(rawValue: 1 << 16)
     public static let allowBusy = CommandFlags(rawValue: 1 << 17)
     public static let noAsyncLoading = CommandFlags(rawValue: 1 << 18)
+    /// Takes a number of keys that may be 0 (EVAL).
+    public static let noMandatoryKeys = CommandFlags(rawValue: 1 << 19)
     /// A blocking command's answer when there is nothing is null, not a null array (BLMOVE).
     public static let answersNull = CommandFlags(rawValue: 1 << 29)
     /// Touches all keys or other loops' sessions: runs while every loop stands still.
@@ -39,8 +41,9 @@ public struct CommandFlags: OptionSet, Sendable {
         (.write, "write"), (.readonly, "readonly"), (.growsMemory, "denyoom"), (.admin, "admin"),
         (.pubsub, "pubsub"), (.noScript, "noscript"), (.blocking, "blocking"), (.loading, "loading"),
         (.stale, "stale"), (.skipMonitor, "skip_monitor"), (.skipSlowlog, "skip_slowlog"),
-        (.fast, "fast"), (.noAuth, "no_auth"), (.mayReplicate, "may_replicate"),
-        (.sentinel, "sentinel"), (.noMulti, "no_multi"), (.movableKeys, "movablekeys"),
+        (.fast, "fast"), (.noAuth, "no_auth"), (.sentinel, "sentinel"), (.noMulti, "no_multi"),
+        (.movableKeys, "movablekeys"),
+        (.noMandatoryKeys, "no_mandatory_keys"),
         (.allowBusy, "allow_busy"), (.noAsyncLoading, "no_async_loading"),
     ]
 }
@@ -101,6 +104,12 @@ public final class Command {
     /// The words after the name, in the notation of the Redis documentation.
     public let syntax: String
     public let subcommands: [Command]
+    // What few rows say, each with the method of the same meaning in KeySpec.swift.
+    var ownSpecs: [KeySpec] = []
+    var ownAccess: [String] = []
+    var tips: [String] = []
+    var deprecation: (since: String, replacement: String)?
+    var isSystemCommand = false
     let handler: Handler
     let nameBytes: [UInt8]
     /// The one word that is the only key, or 0: the way most commands take.
@@ -114,6 +123,8 @@ public final class Command {
     public var ticks: UInt64 = 0
     public var rejected: UInt64 = 0
     public var failed: UInt64 = 0
+    /// How long calls took, in nanoseconds; nil until one was measured.
+    var latency: LatencyHistogram?
 
     public init(
         _ name: String, _ arity: Int, keys: Keys = .none, needs: Need = .nothing,
@@ -149,6 +160,12 @@ public final class Command {
     ) -> Command {
         Command(name, -2, [], group: group, since: since, complexity: "Depends on subcommand.", summary,
             subcommands: subcommands) { _ throws(CommandError) in }
+    }
+
+    /// Counts a call's duration.
+    func measured(_ nanoseconds: UInt64) {
+        if latency == nil { latency = LatencyHistogram() }
+        latency?.record(nanoseconds)
     }
 
     func accepts(wordCount: Int) -> Bool { arity >= 0 ? wordCount == arity : wordCount >= -arity }

@@ -5,13 +5,10 @@ extension Command {
         switch keys {
         case .range(let first, let last, let step), .channels(let first, let last, let step):
             (first, last, step)
-        case .custom: Command.listedKeyRanges[name]
+        case .custom: specRange
         case .none, .counted: nil
         }
     }
-
-    /// Commands that find their keys by themselves only because these are in two databases.
-    private static let listedKeyRanges = ["copy": (1, 2, 1), "move": (1, 1, 1)]
 
     /// Where the keys are depends on the words.
     var hasMovableKeys: Bool {
@@ -51,10 +48,11 @@ extension Command {
         "keys": ["keyspace", "dangerous"], "flushall": ["keyspace", "dangerous"],
         "flushdb": ["keyspace", "dangerous"], "swapdb": ["keyspace", "dangerous"],
         "restore": ["keyspace", "dangerous"], "migrate": ["keyspace", "dangerous"],
-        "dbsize": ["keyspace"], "wait": ["connection"], "pubsub|help": [],
+        "dbsize": ["keyspace"], "wait": ["connection"], "asking": ["connection"],
+        "readonly": ["connection"], "readwrite": ["connection"], "pubsub|help": [],
     ]
 
-    private static let allCategories = [
+    static let allCategories = [
         "keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap",
         "hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous",
         "connection", "transaction", "scripting",
@@ -63,6 +61,7 @@ extension Command {
     /// What the command does to its keys, in COMMAND's words; from flags and need, but for the
     /// few that delete or insert.
     var keyFlags: [String] {
+        if !ownAccess.isEmpty { return ownAccess }
         if let listed = Command.listedKeyFlags[name] { return listed }
         if case .channels = keys { return ["not_key"] }
         let isMetadata = if case .metadata = needs { true } else { false }
@@ -78,9 +77,8 @@ extension Command {
         "setrange": ["RW", "update"], "set": ["RW", "access", "update", "variable_flags"],
         "getset": ["RW", "access", "update"], "setnx": ["OW", "insert"],
         "msetnx": ["OW", "insert"], "mset": ["OW", "update"],
-        "bitfield": ["RW", "access", "update", "variable_flags"], "strlen": ["RO"],
+        "strlen": ["RO"],
         "ttl": ["RO", "access"], "pttl": ["RO", "access"], "expiretime": ["RO", "access"],
         "pexpiretime": ["RO", "access"], "object|encoding": ["RO"],
-        "rename": ["RW", "access", "delete"], "renamenx": ["RW", "access", "delete"],
     ]
 }

@@ -138,7 +138,8 @@ enum CommandSyntax {
         private func type(of word: String) -> String {
             if word.hasPrefix("unix-time") { return "unix-time" }
             switch word {
-            case "key", "newkey", "source", "destination", "key1", "key2": return "key"
+            case "key", "newkey", "source", "destination", "key1", "key2", "destkey", "sourcekey":
+                return "key"
             case "pattern": return "pattern"
             case "seconds", "milliseconds", "count", "increment-integer", "offset", "index",
                 "cursor",

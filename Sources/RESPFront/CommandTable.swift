@@ -12,10 +12,11 @@ public final class CommandTable {
     /// Families of commands. A new family is one line here.
     static func families() -> [[Command]] {
         [
-            StringCommands.rows(), GenericCommands.rows(), DatabaseCommands.rows(),
-            ListCommands.rows(), HashCommands.rows(), SetCommands.rows(), ConnectionCommands.rows(),
-            TransactionCommands.rows(), PubSubCommands.rows(),
-            ServerCommands.rows(), TierCommands.rows(),
+            StringCommands.rows(), BitmapCommands.rows(), HyperLogLogCommands.rows(),
+            ListCommands.rows(), HashCommands.rows(), SetCommands.rows(), GenericCommands.rows(),
+            DatabaseCommands.rows(), ConnectionCommands.rows(), TransactionCommands.rows(),
+            PubSubCommands.rows(), ServerCommands.rows(), AccessCommands.rows(),
+            ReplicationCommands.rows(), ClusterCommands.rows(), TierCommands.rows(),
         ]
     }
 

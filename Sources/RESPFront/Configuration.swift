@@ -14,6 +14,8 @@ public final class Configuration: @unchecked Sendable {
     public var latencyMonitorThreshold: Int64 = 0
     /// Kept and given back: calls have no histograms yet, and INFO latencystats is empty.
     public var latencyTracking = true
+    /// A sparse HyperLogLog of more bytes becomes dense.
+    public var hllSparseMaxBytes = 3000
     public var latencyPercentiles = [50, 99, 99.9]
     public var requestLimits = RequestLimits()
     public var outputLimits = OutputLimits()

@@ -494,6 +494,9 @@ struct Dispatcher: ~Copyable {
         lastTick = tick
         command.calls &+= 1
         command.ticks &+= spent
+        if front.server.tracksLatency {
+            command.measured(UInt64(Double(spent) * front.server.nanosecondsPerTick))
+        }
         front.commandsProcessed &+= 1
         session.commandsRun &+= 1
         session.lastCommandAt = front.worker.now

@@ -31,7 +31,7 @@ public enum Info {
             ("Modules", true, { _, _ in [] }),
             ("Commandstats", false, { state, _ in Info.commands(state) }),
             ("Errorstats", true, { state, _ in Info.errors(state) }),
-            ("Latencystats", false, { _, _ in [] }),
+            ("Latencystats", false, { state, _ in CommandLatency.information(state) }),
             ("Cluster", true, { _, _ in [("cluster_enabled", "0")] }),
             ("Keyspace", true, { state, _ in Info.keyspace(state) }),
             ("Tier", true, { state, _ in Info.tier(state) }),

@@ -32,8 +32,11 @@ public final class ServerState: @unchecked Sendable {
     private let clientIDs = Atomic<Int64>(0)
     /// Ticks a microsecond of `csystem_ticks`.
     public let ticksPerMicrosecond: Double
+    let nanosecondsPerTick: Double
     /// Commands that took at least this many ticks go to the slow log.
     public var slowTicks: UInt64 = .max
+    /// Commands' durations are kept (latency-tracking).
+    var tracksLatency = true
     public let slowlog = Slowlog()
     public let latency = LatencyMonitor()
     let audience = Audience()
@@ -56,6 +59,7 @@ public final class ServerState: @unchecked Sendable {
         self.ticksPerMicrosecond = ticksPerMicrosecond
         interests = KeyInterests(stripes: store.options.stripes)
         pubsub = PubSub(loops: store.options.workers)
+        nanosecondsPerTick = 1000 / ticksPerMicrosecond
         startedAt = now
         var random = Random(seed: seed)
         runID = String((0..<40).map { _ in "0123456789abcdef".randomElement(using: &random)! })
@@ -83,6 +87,7 @@ public final class ServerState: @unchecked Sendable {
         slowTicks = thresholds.min().map {
             UInt64(exactly: ($0 * ticksPerMicrosecond).rounded(.up)) ?? .max
         } ?? .max
+        tracksLatency = configuration.latencyTracking
         slowlog.trim(to: configuration.slowlogMaxLength)
         let events = configuration.notifications
         audience.add((events.isSent ? 1 : 0) - audience.count(.notifications), to: .notifications)
@@ -199,5 +204,6 @@ extension Command {
         ticks = 0
         rejected = 0
         failed = 0
+        latency = nil
     }
 }

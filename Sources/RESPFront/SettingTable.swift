@@ -76,6 +76,7 @@ enum SettingTable {
 
     private static let memory: [Setting] = [
         Setting("maxmemory", .memory(any), .number(\.maxmemory)),
+        Setting("hll-sparse-max-bytes", .memory(any), .number(\.hllSparseMaxBytes)),
         Setting("maxmemory-policy", .choice([
             "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "allkeys-lru",
             "allkeys-lfu", "allkeys-random", "noeviction",

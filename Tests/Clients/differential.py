@@ -11,6 +11,8 @@ from families import KEYS, Arguments, modules
 FAMILIES = modules()
 NORMAL = {name: order for family in FAMILIES.values() for name, order in getattr(family, "NORMAL", {}).items()}
 
+SETTINGS = {name: value for family in FAMILIES.values() for name, value in getattr(family, "SETTINGS", {}).items()}
+
 
 class Stream:
     """A seeded stream of commands: two families make most of it, so that their values grow."""
@@ -134,6 +136,8 @@ def differential(server, real, mode, loops, seed, count=4000):
     queued = []
     for wire in (ours, theirs):
         wire.ask(["FLUSHALL"])
+        for name, value in SETTINGS.items():
+            wire.ask(["CONFIG", "SET", name, value])
     for i in range(count):
         words = stream.next(i)
         a, b = ours.ask(words), theirs.ask(words)

@@ -295,6 +295,44 @@ def pause():
     check(server.stop() == 0, "exit status")
 
 
+def conditional_writes():
+    """SET IFEQ (Valkey 8.1) and DELIFEQ (Valkey 9.0) change a key only if it holds the value given."""
+    server = tierd("conditional", "--io-threads", "1")
+    client = server.client(decode_responses=True)
+    client.set_response_callback("SET", lambda reply, **_: reply)
+    ask = client.execute_command
+    refused = [["k", "v", "IFEQ"], ["k", "v", "IFEQ", "x", "NX"], ["k", "v", "XX", "IFEQ", "x"]]
+    for words in refused:
+        try:
+            check(False, f"{words}: {ask('SET', *words)}")
+        except redis.ResponseError as error:
+            check(str(error) == "syntax error", error)
+    check(ask("SET", "k", "v", "IFEQ", "x") is None and ask("EXISTS", "k") == 0, "absent")
+    for cold in (False, True):
+        ask("SET", "k", "old")
+        if cold:
+            ask("TIER", "DEMOTE", "k")
+        check(ask("SET", "k", "new", "IFEQ", "other") is None and ask("GET", "k") == "old", "another value")
+        check(ask("SET", "k", "new", "IFEQ", "other", "GET") == "old" and ask("GET", "k") == "old", "GET")
+        if cold:
+            ask("TIER", "DEMOTE", "k")
+        check(ask("SET", "k", "new", "ifeq", "old", "EX", "1000") == "OK" and ask("GET", "k") == "new", "equal")
+        check(ask("TTL", "k") > 900 and ask("SET", "k", "x", "IFEQ", "new", "GET") == "new", "with GET")
+        check(ask("DELIFEQ", "k", "y") == 0 and ask("GET", "k") == "x", "DELIFEQ of another value")
+        if cold:
+            ask("TIER", "DEMOTE", "k")
+        check(ask("DELIFEQ", "k", "x") == 1 and ask("DELIFEQ", "k", "x") == 0, "DELIFEQ")
+    server.stop()
+
+
+def command_tables():
+    """Every row says the same as Redis's: tools/check-commands; docs/commands.md is current."""
+    for tool in (["check-commands"], ["list-commands", "--check"]):
+        done = subprocess.run(
+            [sys.executable, os.path.join(HERE, "../../tools", tool[0]), *tool[1:]], capture_output=True, text=True)
+        check(done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:])
+
+
 def maxmemory_lowered():
     """CONFIG SET maxmemory below what is in use: the resident set follows, and nothing is lost."""
     server = tierd("lowered", "--io-threads", "2", "--maxmemory", "256mb")
@@ -688,7 +726,7 @@ def run(test, *arguments):
 
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
-        reply_larger_than_a_send, output_limits, pause, maxmemory_lowered, disconnect_while_reading,
+        reply_larger_than_a_send, output_limits, pause, conditional_writes, command_tables, maxmemory_lowered, disconnect_while_reading,
         disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
@@ -698,11 +736,11 @@ if __name__ == "__main__":
         if not wanted or test.__name__ in wanted:
             run(test)
     if not wanted or "differential" in wanted:
-        real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no"])
+        real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
         for mode, options in (("plain", []), ("cold", []), ("tiny", [
                 "--maxmemory", "24mb", "--tier-segment-bytes", "64kb"])):
             for loops in (1, 4):
-                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), *options)
+                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), "--enable-debug-command", "yes", *options)
                 for seed in (1, 2):
                     run(differential, server, real, mode, loops, seed)
                 server.stop()

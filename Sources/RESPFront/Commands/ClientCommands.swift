@@ -23,7 +23,8 @@ enum ClientCommands {
         }
         return [
             row("id", 2, since: "5.0.0", "Number of the connection.", id),
-            row("info", 2, since: "6.2.0", "What is known of the connection.", info),
+            row("info", 2, since: "6.2.0", "What is known of the connection.", info)
+                .tips("nondeterministic_output"),
             row("getname", 2, since: "2.6.9", "Name of the connection.", getName),
             row("setname", 3, since: "2.6.9", "Names the connection.", syntax: "connection-name",
                 setName),
@@ -55,7 +56,8 @@ enum ClientCommands {
             row("list", -2, since: "2.4.0", complexity: all, "What is known of all connections.",
                 syntax: """
                     [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]
-                    """, list),
+                    """, list)
+                .tips("nondeterministic_output"),
             row("kill", -3, since: "2.4.0", complexity: all, "Closes connections.",
                 syntax: """
                     <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] \

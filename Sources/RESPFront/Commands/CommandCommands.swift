@@ -23,13 +23,16 @@ enum CommandCommands {
                 row("count", 2, since: "2.8.13", complexity: "O(1)", "How many commands there are.",
                     count),
                 row("info", -2, since: "2.8.13", complexity: looked, "Facts about commands.",
-                    syntax: "[command-name [command-name ...]]", info),
+                    syntax: "[command-name [command-name ...]]", info)
+                .tips("nondeterministic_output_order"),
                 row("docs", -2, since: "7.0.0", complexity: looked, "Documentation of commands.",
-                    syntax: "[command-name [command-name ...]]", docs),
+                    syntax: "[command-name [command-name ...]]", docs)
+                .tips("nondeterministic_output_order"),
                 row("list", -2, since: "7.0.0", complexity: total, "Names of commands.",
                     syntax: """
                         [FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]
-                        """, list),
+                        """, list)
+                .tips("nondeterministic_output_order"),
                 row("getkeys", -4, since: "2.8.13", complexity: words, "The keys of a command.",
                     syntax: "command [arg [arg ...]]", getKeys),
                 row("getkeysandflags", -4, since: "7.0.0", complexity: words,
@@ -44,7 +47,8 @@ enum CommandCommands {
                     "GETKEYS <full-command>", "    The keys of a command.",
                     "GETKEYSANDFLAGS <full-command>", "    The keys and what is done to them.",
                 ]),
-            ], all)]
+            ], all)
+                .tips("nondeterministic_output_order")]
     }
 
     private static func table(_ call: Call) -> [Command] { call.front.table.rows }
@@ -90,7 +94,8 @@ enum CommandCommands {
         reply.integer(keys.last)
         reply.integer(keys.step)
         states(command.categories.map { "@" + $0 }, reply)
-        reply.set(0)
+        reply.set(command.tips.count)
+        for tip in command.tips { text(tip, reply) }
         describeKeys(command, reply)
         reply.set(command.subcommands.count)
         for sub in command.subcommands { describe(sub, reply) }
@@ -105,40 +110,48 @@ enum CommandCommands {
         for name in names { Array(name.utf8).withView { reply.simple($0) } }
     }
 
-    /// One key specification, or none.
     private static func describeKeys(_ command: Command, _ reply: ReplyWriter) {
-        let isMovable = command.hasMovableKeys
-        guard command.keyRange != nil || isMovable else { return reply.set(0) }
-        reply.set(1)
-        reply.map(3)
-        text("flags", reply)
-        states(command.keyFlags, reply)
-        if let (first, last, step) = command.keyRange {
-            search(reply, begin: ("index", [("index", first)]), find: ("range", [
-                ("lastkey", last < 0 ? last : last - first), ("keystep", step), ("limit", 0),
-            ]))
-        } else if case .counted(let at) = command.keys {
-            search(reply, begin: ("index", [("index", at)]), find: ("keynum", [
-                ("keynumidx", 0), ("firstkey", 1), ("keystep", 1),
-            ]))
-        } else {
-            search(reply, begin: ("unknown", []), find: ("unknown", []))
+        let specs = command.keySpecs
+        reply.set(specs.count)
+        for spec in specs {
+            reply.map(3)
+            text("flags", reply)
+            states(spec.access, reply)
+            text("begin_search", reply)
+            switch spec.begin {
+            case .index(let index): step("index", [("index", .number(index))], reply)
+            case .keyword(let word, let from):
+                step("keyword", [("keyword", .text(word)), ("startfrom", .number(from))], reply)
+            case .unknown: step("unknown", [], reply)
+            }
+            text("find_keys", reply)
+            switch spec.find {
+            case .range(let last, let every, let limit):
+                step("range", [
+                    ("lastkey", .number(last)), ("keystep", .number(every)), ("limit", .number(limit)),
+                ], reply)
+            case .counted(let at, let first, let every):
+                step("keynum", [
+                    ("keynumidx", .number(at)), ("firstkey", .number(first)), ("keystep", .number(every)),
+                ], reply)
+            case .unknown: step("unknown", [], reply)
+            }
         }
     }
 
-    private typealias Step = (type: String, facts: [(String, Int)])
+    private enum Fact { case number(Int), text(String) }
 
-    private static func search(_ reply: ReplyWriter, begin: Step, find: Step) {
-        for (name, step) in [("begin_search", begin), ("find_keys", find)] {
+    private static func step(_ type: String, _ facts: [(String, Fact)], _ reply: ReplyWriter) {
+        reply.map(2)
+        text("type", reply)
+        text(type, reply)
+        text("spec", reply)
+        reply.map(facts.count)
+        for (name, fact) in facts {
             text(name, reply)
-            reply.map(2)
-            text("type", reply)
-            text(step.type, reply)
-            text("spec", reply)
-            reply.map(step.facts.count)
-            for (fact, value) in step.facts {
-                text(fact, reply)
-                reply.integer(value)
+            switch fact {
+            case .number(let number): reply.integer(number)
+            case .text(let word): text(word, reply)
             }
         }
     }
@@ -155,15 +168,25 @@ enum CommandCommands {
 
     private static func document(_ command: Command, _ reply: ReplyWriter) {
         let arguments = CommandSyntax.arguments(command)
-        let facts = [
+        var facts = [
             ("summary", command.summary), ("since", command.since), ("group", command.group),
             ("complexity", command.complexity),
         ]
+        if let (since, replacement) = command.deprecation {
+            facts += [("deprecated_since", since), ("replaced_by", replacement)]
+        }
+        let flags = (command.deprecation == nil ? [] : ["deprecated"])
+            + (command.isSystemCommand ? ["syscmd"] : [])
         text(command.name, reply)
-        reply.map(facts.count + (arguments.isEmpty ? 0 : 1) + (command.subcommands.isEmpty ? 0 : 1))
+        let lists = [flags.isEmpty, arguments.isEmpty, command.subcommands.isEmpty]
+        reply.map(facts.count + lists.count { !$0 })
         for (name, value) in facts {
             text(name, reply)
             text(value, reply)
+        }
+        if !flags.isEmpty {
+            text("doc_flags", reply)
+            states(flags, reply)
         }
         if !arguments.isEmpty {
             text("arguments", reply)
@@ -262,7 +285,21 @@ enum CommandCommands {
         for i in at {
             call.reply.array(2)
             call.reply.bulk(words[i])
-            states(command.keyFlags, call.reply)
+            let spec = command.keySpecs.first { $0.covers(i, words) }
+            states(access(command, spec, words), call.reply)
         }
+    }
+
+    /// What is done to a key; where a row says "variable_flags" it depends on the words.
+    private static func access(_ command: Command, _ spec: KeySpec?, _ words: Arguments) -> [String] {
+        let access = spec?.access ?? command.keyFlags
+        guard access.contains("variable_flags") else { return access }
+        if case .varies = command.needs {
+            return command.needsValue(words) ? ["RW", "access", "update"] : ["OW", "update"]
+        }
+        let writes = (2..<max(2, words.count)).contains {
+            words[$0].matches("set") || words[$0].matches("incrby")
+        }
+        return writes ? ["RW", "access", "update"] : ["RO", "access"]
     }
 }

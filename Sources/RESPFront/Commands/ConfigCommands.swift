@@ -17,7 +17,8 @@ enum ConfigCommands {
                     "config|set", -4, flags, group: "server", since: "2.0.0",
                     complexity: "O(N) when N is the number of configuration parameters provided",
                     "Changes settings, all or none.",
-                    syntax: "parameter value [parameter value ...]", set),
+                    syntax: "parameter value [parameter value ...]", set)
+                    .tips("request_policy:all_nodes", "response_policy:all_succeeded"),
                 Command(
                     "config|rewrite", 2, flags, group: "server", since: "2.8.0",
                     "Writes the settings as they are into the configuration file.", rewrite),

@@ -17,7 +17,8 @@ enum ConnectionCommands {
                 syntax: "[protover [AUTH username password] [SETNAME clientname]]", hello),
             Command(
                 "ping", -1, [.fast], group: "connection", since: "1.0.0",
-                "Answers PONG or the given message.", syntax: "[message]", ping),
+                "Answers PONG or the given message.", syntax: "[message]", ping)
+                .tips("request_policy:all_shards", "response_policy:all_succeeded"),
             Command(
                 "echo", 2, [.loading, .stale, .fast], group: "connection", since: "1.0.0",
                 "Answers the given message.", syntax: "message", echo),
@@ -30,16 +31,6 @@ enum ConnectionCommands {
             Command(
                 "reset", 1, greeting, group: "connection", since: "6.2.0",
                 "Puts the connection into the state of a new one.", reset),
-            Command.container(
-                "acl", group: "server", since: "6.0.0", "Access control.",
-                [
-                    Command(
-                        "acl|whoami", 2, [.noScript, .loading, .stale], group: "server",
-                        since: "6.0.0", "Names the user of the connection.", whoAmI),
-                    Command.help("acl", since: "6.0.0", [
-                        "WHOAMI", "    Names the user of this connection.",
-                    ]),
-                ]),
         ] + ClientCommands.rows()
     }
 
@@ -82,8 +73,6 @@ enum ConnectionCommands {
         for i in 0..<given.count { difference |= Int(given[i] ^ right[i % right.count]) }
         return difference == 0
     }
-
-    static func whoAmI(_ call: Call) throws(CommandError) { call.reply.bulk("default") }
 
     /// HELLO [protover [AUTH user pass] [SETNAME name]] → map of facts about the server.
     /// Errors: NOPROTO, WRONGPASS, NOAUTH.

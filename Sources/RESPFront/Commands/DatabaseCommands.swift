@@ -8,13 +8,16 @@ enum DatabaseCommands {
         let group = "server"
         return [
             Command("dbsize", 1, [.readonly, .fast, .stopsWorld], group: group, since: "1.0.0",
-                "Returns the number of keys in the database.", size),
+                "Returns the number of keys in the database.", size)
+                .tips("request_policy:all_shards", "response_policy:agg_sum"),
             Command("flushdb", -1, [.write, .stopsWorld], group: group, since: "1.0.0",
                 complexity: "O(N) in the keys", "Deletes all keys of the database.",
-                syntax: "[ASYNC | SYNC]", flush),
+                syntax: "[ASYNC | SYNC]", flush)
+                .tips("request_policy:all_shards", "response_policy:all_succeeded"),
             Command("flushall", -1, [.write, .stopsWorld], group: group, since: "1.0.0",
                 complexity: "O(N) in the keys", "Deletes all keys of all databases.",
-                syntax: "[ASYNC | SYNC]", flush),
+                syntax: "[ASYNC | SYNC]", flush)
+                .tips("request_policy:all_shards", "response_policy:all_succeeded"),
             Command("swapdb", 3, [.write, .fast, .stopsWorld], group: group, since: "4.0.0",
                 "Exchanges the contents of two databases.", syntax: "index1 index2", swap),
         ]

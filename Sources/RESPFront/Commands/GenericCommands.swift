@@ -20,13 +20,17 @@ enum GenericCommands {
     private static func existence() -> [Command] {
         [
             row("del", -2, keys: all, needs: .nothing, [.write], "1.0.0", "Deletes keys.",
-                "key [key ...]", complexity: "O(N) in the keys", delete),
+                "key [key ...]", complexity: "O(N) in the keys", delete)
+                .tips("request_policy:multi_shard", "response_policy:agg_sum"),
             row("unlink", -2, keys: all, needs: .nothing, [.write, .fast], "4.0.0", "Deletes keys.",
-                "key [key ...]", complexity: "O(N) in the keys", delete),
+                "key [key ...]", complexity: "O(N) in the keys", delete)
+                .tips("request_policy:multi_shard", "response_policy:agg_sum"),
             row("exists", -2, keys: all, [.readonly, .fast], "1.0.0", "Counts which of the keys exist.",
-                "key [key ...]", complexity: "O(N) in the keys", exists),
+                "key [key ...]", complexity: "O(N) in the keys", exists)
+                .tips("request_policy:multi_shard", "response_policy:agg_sum"),
             row("touch", -2, keys: all, [.readonly, .fast], "3.2.1", "Marks keys as used.",
-                "key [key ...]", complexity: "O(N) in the keys", touch),
+                "key [key ...]", complexity: "O(N) in the keys", touch)
+                .tips("request_policy:multi_shard", "response_policy:agg_sum"),
             row("type", 2, [.readonly, .fast], "1.0.0", "Returns the type of a key's value.", "key", type),
         ]
     }
@@ -35,14 +39,18 @@ enum GenericCommands {
         let two = Command.Keys.range(first: 1, last: 2, step: 1)
         return [
             row("rename", 3, keys: two, needs: .value, [.write], "1.0.0", "Gives a key another name.",
-                "key newkey", rename),
+                "key newkey", rename)
+                .specs(.at(1, "RW access delete"), .at(2, "OW update")),
             row("renamenx", 3, keys: two, needs: .value, [.write, .fast], "1.0.0",
-                "Gives a key another name if that is free.", "key newkey", renameIfFree),
+                "Gives a key another name if that is free.", "key newkey", renameIfFree)
+                .specs(.at(1, "RW access delete"), .at(2, "OW insert")),
             row("copy", -3, keys: .custom(copyKeys), needs: .value, [.write, .growsMemory], "6.2.0",
                 "Copies a key's value to another key.",
-                "source destination [DB destination-db] [REPLACE]", complexity: "O(N) in the value", copy),
+                "source destination [DB destination-db] [REPLACE]", complexity: "O(N) in the value", copy)
+                .specs(.at(1, "RO access"), .at(2, "OW update")),
             row("move", 3, keys: .custom(moveKeys), needs: .value, [.write, .fast], "1.0.0",
-                "Moves a key to another database.", "key db", move),
+                "Moves a key to another database.", "key db", move)
+                .specs(.at(1, "RW access update")),
         ]
     }
 
@@ -59,9 +67,11 @@ enum GenericCommands {
                 "Lets a key expire at a Unix time in milliseconds.",
                 "key unix-time-milliseconds" + condition, expire),
             row("persist", 2, [.write, .fast], "2.2.0", "Takes a key's expiry away.", "key", persist),
-            row("ttl", 2, [.readonly, .fast], "1.0.0", "Returns the seconds a key has.", "key", timeLeft),
+            row("ttl", 2, [.readonly, .fast], "1.0.0", "Returns the seconds a key has.", "key", timeLeft)
+                .tips("nondeterministic_output"),
             row("pttl", 2, [.readonly, .fast], "2.6.0", "Returns the milliseconds a key has left.", "key",
-                timeLeft),
+                timeLeft)
+                .tips("nondeterministic_output"),
             row("expiretime", 2, [.readonly, .fast], "7.0.0", "Returns the Unix time a key expires at.",
                 "key", expiryTime),
             row("pexpiretime", 2, [.readonly, .fast], "7.0.0",
@@ -72,14 +82,18 @@ enum GenericCommands {
     private static func walking() -> [Command] {
         [
             row("keys", 2, keys: .none, [.readonly, .stopsWorld], "1.0.0", "Returns all keys that match.",
-                "pattern", complexity: "O(N) in the keys of the database", keys),
+                "pattern", complexity: "O(N) in the keys of the database", keys)
+                .tips("request_policy:all_shards", "nondeterministic_output_order"),
             row("randomkey", 1, keys: .none, [.readonly, .stopsWorld], "1.0.0", "Returns a key at random.",
-                "", randomKey),
+                "", randomKey)
+                .tips("request_policy:all_shards", "nondeterministic_output"),
             row("scan", -2, keys: .none, [.readonly], "2.8.0", "Walks over the keys in steps.",
                 "cursor [MATCH pattern] [COUNT count] [TYPE type]",
-                complexity: "O(1) a step, O(N) for the whole walk", scan),
+                complexity: "O(1) a step, O(N) for the whole walk", scan)
+                .tips("nondeterministic_output", "request_policy:special"),
             row("wait", 3, keys: .none, [.noScript], "3.0.0", "Waits for replicas to catch up.",
-                "numreplicas timeout", wait),
+                "numreplicas timeout", wait)
+                .tips("request_policy:all_shards", "response_policy:agg_min"),
         ]
     }
 
@@ -391,14 +405,18 @@ enum GenericCommands {
         }
         return .container("object", group: "generic", since: "2.2.3", "Shows how values are kept.", [
             sub("encoding", 3, keys: key, needs: .value, [.readonly], "2.2.3",
-                "Returns how a value is encoded.", "key", encoding),
+                "Returns how a value is encoded.", "key", encoding)
+                .tips("nondeterministic_output"),
             sub("freq", 3, keys: key, [.readonly], "4.0.0", "Returns how often a key is used (LFU).", "key",
-                frequency),
+                frequency)
+                .tips("nondeterministic_output"),
             sub("help", 2, keys: .none, [.loading, .stale], "6.2.0", "Lists the subcommands.", "", help),
             sub("idletime", 3, keys: key, [.readonly], "2.2.3", "Returns the seconds since the last use.",
-                "key", idleTime),
+                "key", idleTime)
+                .tips("nondeterministic_output"),
             sub("refcount", 3, keys: key, [.readonly], "2.2.3", "Returns the references to a value.", "key",
-                references),
+                references)
+                .tips("nondeterministic_output"),
         ])
     }
 

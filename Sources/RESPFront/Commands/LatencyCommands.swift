@@ -16,14 +16,25 @@ enum LatencyCommands {
         return [Command.container(
             "latency", group: "server", since: "2.8.13", "Latency spikes.",
             [
-                row("latest", 2, "The latest spike of each event.", latest),
-                row("history", 3, "The spikes of one event.", syntax: "event", history),
-                row("graph", 3, "The spikes of one event as a picture.", syntax: "event", graph),
-                row("doctor", 2, "The spikes in words.", doctor),
-                row("reset", -2, "Forgets spikes.", syntax: "[event [event ...]]", reset),
+                row("latest", 2, "The latest spike of each event.", latest)
+                .tips("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
+                row("history", 3, "The spikes of one event.", syntax: "event", history)
+                .tips("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
+                row("graph", 3, "The spikes of one event as a picture.", syntax: "event", graph)
+                .tips("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
+                row("doctor", 2, "The spikes in words.", doctor)
+                .tips("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
+                row("reset", -2, "Forgets spikes.", syntax: "[event [event ...]]", reset)
+                .tips("request_policy:all_nodes", "response_policy:all_succeeded"),
+                Command("latency|histogram", -2, [.admin, .noScript, .loading, .stale, .stopsWorld],
+                    group: "server", since: "7.0.0",
+                    complexity: "O(N) where N is the number of commands with latency information",
+                    "How long commands take.", syntax: "[command [command ...]]", CommandLatency.histogram)
+                    .tips("nondeterministic_output", "request_policy:all_nodes", "response_policy:special"),
                 Command.help("latency", since: "2.8.13", [
                     "DOCTOR", "    The spikes in words.",
                     "GRAPH <event>", "    The spikes of an event as a picture.",
+                    "HISTOGRAM [<command> ...]", "    How long these commands take (default: all).",
                     "HISTORY <event>", "    Times and milliseconds of an event's spikes.",
                     "LATEST", "    The latest spike of each event.",
                     "RESET [<event> ...]", "    Forget the spikes of these events (default: all).",

@@ -19,10 +19,14 @@ enum MemoryCommands {
                     "memory|usage", -3, keys: .range(first: 2, last: 2, step: 1), needs: .metadata,
                     [.readonly], group: "server", since: "4.0.0", "RAM a key and its value take.",
                     syntax: "key [SAMPLES count]", usage),
-                row("stats", "RAM by purpose.", statistics),
-                row("doctor", "RAM in words.", doctor),
-                row("malloc-stats", "The store's allocator.", allocator),
-                row("purge", "Gives unused RAM back.", purge),
+                row("stats", "RAM by purpose.", statistics)
+                .tips("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
+                row("doctor", "RAM in words.", doctor)
+                .tips("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
+                row("malloc-stats", "The store's allocator.", allocator)
+                .tips("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
+                row("purge", "Gives unused RAM back.", purge)
+                .tips("request_policy:all_shards", "response_policy:all_succeeded"),
                 Command.help("memory", since: "4.0.0", [
                     "DOCTOR", "    RAM in words.", "MALLOC-STATS", "    The store's allocator.",
                     "PURGE", "    Give unused RAM back.", "STATS", "    RAM by purpose.",

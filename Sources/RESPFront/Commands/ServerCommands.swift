@@ -10,10 +10,12 @@ enum ServerCommands {
         [
             Command(
                 "info", -1, [.loading, .stale, .stopsWorld], group: "server", since: "1.0.0",
-                "Facts and statistics.", syntax: "[section [section ...]]", info),
+                "Facts and statistics.", syntax: "[section [section ...]]", info)
+                .tips("nondeterministic_output", "request_policy:all_shards", "response_policy:special"),
             Command(
                 "time", 1, [.loading, .stale, .fast], group: "server", since: "2.6.0",
-                "The server's clock.", time),
+                "The server's clock.", time)
+                .tips("nondeterministic_output"),
             Command(
                 "shutdown", -1,
                 [.admin, .noScript, .loading, .stale, .noMulti, .allowBusy, .ignoresPause],
@@ -31,12 +33,14 @@ enum ServerCommands {
                 "The server's part in replication.", role),
             Command(
                 "lastsave", 1, [.loading, .stale, .fast], group: "server", since: "1.0.0",
-                "When the server last had everything on disk.", lastSave),
+                "When the server last had everything on disk.", lastSave)
+                .tips("nondeterministic_output"),
             Command(
                 "debug", -2, keys: .custom(debugKeys), needs: .metadata,
                 [.admin, .noScript, .loading, .stale], group: "server", since: "1.0.0",
                 complexity: "Depends on subcommand.", "For tests of the server.",
-                syntax: "subcommand [argument ...]", debug),
+                syntax: "subcommand [argument ...]", debug)
+                .systemCommand(),
         ] + ConfigCommands.rows() + CommandCommands.rows() + MemoryCommands.rows()
             + SlowlogCommands.rows() + LatencyCommands.rows()
     }
@@ -107,7 +111,7 @@ enum ServerCommands {
 
     /// DEBUG SLEEP seconds | OBJECT key | SET-ACTIVE-EXPIRE 0 or 1. Errors: not allowed.
     static func debug(_ call: Call) throws(CommandError) {
-        guard isDebugAllowed(call) else {
+        guard isAllowed("enable-debug-command", call) else {
             throw .message("""
                 ERR DEBUG command not allowed. If the enable-debug-command option is set to \
                 "local", you can run it from a local connection, otherwise you need to set this \
@@ -131,6 +135,7 @@ enum ServerCommands {
             }
             call.reply.ok()
         default:
+            if try DebugCommands.run(call) { return }
             throw .message("""
                 ERR unknown subcommand or wrong number of arguments for '\(call.word(1))'. \
                 Try DEBUG HELP.
@@ -138,8 +143,9 @@ enum ServerCommands {
         }
     }
 
-    private static func isDebugAllowed(_ call: Call) -> Bool {
-        let allowed = SettingTable.find("enable-debug-command")!.value(call.configuration)
+    /// Whether a setting of "no", "local" or "yes" lets this connection.
+    static func isAllowed(_ setting: String, _ call: Call) -> Bool {
+        let allowed = SettingTable.find(setting)!.value(call.configuration)
         if allowed == Array("yes".utf8) { return true }
         let peer = call.session.peerAddress
         let isLocal = peer.hasPrefix("127.") || peer.hasPrefix("[::1]") || peer.hasSuffix(":0")

@@ -12,14 +12,17 @@ enum SlowlogCommands {
                 Command(
                     "slowlog|get", -2, flags, group: "server", since: "2.2.12",
                     complexity: "O(N) where N is the number of entries returned",
-                    "The slowest recent commands, newest first.", syntax: "[count]", get),
+                    "The slowest recent commands, newest first.", syntax: "[count]", get)
+                    .tips("request_policy:all_nodes", "nondeterministic_output"),
                 Command(
                     "slowlog|len", 2, flags, group: "server", since: "2.2.12",
-                    "How many slow commands are kept.", length),
+                    "How many slow commands are kept.", length).tips(
+                        "request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"),
                 Command(
                     "slowlog|reset", 2, flags, group: "server", since: "2.2.12",
                     complexity: "O(N) where N is the number of entries in the slowlog",
-                    "Forgets the slow commands.", reset),
+                    "Forgets the slow commands.", reset)
+                    .tips("request_policy:all_nodes", "response_policy:all_succeeded"),
                 Command.help("slowlog", since: "6.2.0", [
                     "GET [<count>]", "    The newest <count> entries (default: 10, -1 means all):",
                     "    id, time, microseconds, words, client address, client name",

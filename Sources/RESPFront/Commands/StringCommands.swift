@@ -13,12 +13,14 @@ enum StringCommands {
             row("getrange", 4, needs: .value, [.readonly], "2.4.0", "Returns a part of a string.",
                 "key start end", complexity: "O(N) in the bytes returned", getRange),
             row("substr", 4, needs: .value, [.readonly], "1.0.0", "Returns a part of a string (old name).",
-                "key start end", complexity: "O(N) in the bytes returned", getRange),
+                "key start end", complexity: "O(N) in the bytes returned", getRange)
+                .deprecated("2.0.0", by: "`GETRANGE`"),
             row("strlen", 2, needs: .metadata, [.readonly, .fast], "2.2.0", "Returns a string's length.",
                 "key", length),
             row("mget", -2, keys: .range(first: 1, last: -1, step: 1), needs: .value, [.readonly, .fast],
                 "1.0.0", "Returns the strings of several keys.", "key [key ...]",
-                complexity: "O(N) in the keys", getMany),
+                complexity: "O(N) in the keys", getMany)
+                .tips("request_policy:multi_shard"),
             row("lcs", -3, keys: .range(first: 1, last: 2, step: 1), needs: .value, [.readonly], "7.0.0",
                 "Finds the longest common subsequence of two strings.",
                 "key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
@@ -30,7 +32,8 @@ enum StringCommands {
         let grow: CommandFlags = [.write, .growsMemory]
         return [
             row("set", -3, needs: .varies(setNeed), grow, "1.0.0", "Sets a key to a string.",
-                "key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | "
+                "key value [NX | XX | IFEQ comparison-value] [GET] "
+                    + "[EX seconds | PX milliseconds | EXAT unix-time-seconds | "
                     + "PXAT unix-time-milliseconds | KEEPTTL]", set),
             row("setnx", 3, needs: .metadata, grow.union(.fast), "1.0.0",
                 "Sets a key to a string if it is absent.", "key value", setIfAbsent),
@@ -39,7 +42,8 @@ enum StringCommands {
             row("psetex", 4, grow, "2.6.0", "Sets a string that expires, in milliseconds.",
                 "key milliseconds value", setExpiring),
             row("getset", 3, needs: .value, grow.union(.fast), "1.0.0",
-                "Sets a string and returns the one before.", "key value", getSet),
+                "Sets a string and returns the one before.", "key value", getSet)
+                .deprecated("6.2.0", by: "`SET` with the `!GET` argument"),
             row("getdel", 2, needs: .value, [.write, .fast], "6.2.0", "Returns a string and deletes its key.",
                 "key", getDelete),
             row("getex", -2, needs: .value, [.write, .fast], "6.2.0",
@@ -48,10 +52,14 @@ enum StringCommands {
                     + "PXAT unix-time-milliseconds | PERSIST]", getExpiring),
             row("mset", -3, keys: .range(first: 1, last: -1, step: 2), grow, "1.0.1",
                 "Sets several keys to strings, together.", "key value [key value ...]",
-                complexity: "O(N) in the keys", setMany),
+                complexity: "O(N) in the keys", setMany)
+                .tips("request_policy:multi_shard", "response_policy:all_succeeded"),
             row("msetnx", -3, keys: .range(first: 1, last: -1, step: 2), needs: .metadata, grow, "1.0.1",
                 "Sets several keys to strings if none of them is there.", "key value [key value ...]",
-                complexity: "O(N) in the keys", setManyIfAbsent),
+                complexity: "O(N) in the keys", setManyIfAbsent)
+                .tips("request_policy:multi_shard", "response_policy:agg_min"),
+            row("delifeq", 3, needs: .value, [.write, .fast], "9.0.0",
+                "Deletes a key if it holds this string (Valkey 9.0).", "key value", deleteIfEqual),
             row("append", 3, needs: .value, grow.union(.fast), "2.0.0", "Appends bytes to a string.",
                 "key value", append),
             row("setrange", 4, needs: .value, grow, "2.2.0", "Overwrites a part of a string.",
@@ -128,13 +136,16 @@ enum StringCommands {
     private struct SetOptions {
         var ifAbsent = false
         var ifPresent = false
+        /// The word the old value must be equal to.
+        var ifEqual: Int?
         var getsOld = false
         var expiry = ExpiryChange.none
     }
 
-    /// SET needs the old value only for GET, and no more than the entry for NX, XX and KEEPTTL.
+    /// SET needs the old value only for GET and IFEQ, no more than the entry for NX, XX and KEEPTTL.
     static func setNeed(_ arguments: Arguments) -> Command.Need {
-        for i in 3..<max(3, arguments.count) where arguments[i].matches("get") { return .value }
+        for i in 3..<max(3, arguments.count)
+        where arguments[i].matches("get") || arguments[i].matches("ifeq") { return .value }
         return .metadata
     }
 
@@ -145,10 +156,14 @@ enum StringCommands {
         while i < call.wordCount {
             let word = call.arguments[i]
             let isLast = i + 1 == call.wordCount
-            if word.matches("nx"), !options.ifPresent {
+            if word.matches("nx"), !options.ifPresent, options.ifEqual == nil {
                 options.ifAbsent = true
-            } else if word.matches("xx"), !options.ifAbsent {
+            } else if word.matches("xx"), !options.ifAbsent, options.ifEqual == nil {
                 options.ifPresent = true
+            } else if word.matches("ifeq"), !options.ifAbsent, !options.ifPresent, !isLast {
+                // Valkey 8.1.
+                options.ifEqual = i + 1
+                i += 1
             } else if word.matches("get") {
                 options.getsOld = true
             } else if word.matches("keepttl"), time == nil {
@@ -177,7 +192,10 @@ enum StringCommands {
         }
         let options = try setOptions(call)
         let exists = call.keys.exists(0)
-        let mayset = !(options.ifAbsent && exists) && !(options.ifPresent && !exists)
+        var mayset = !(options.ifAbsent && exists) && !(options.ifPresent && !exists)
+        if let word = options.ifEqual {
+            mayset = try call.keys.string(0).map { $0 == call.arguments[word] } ?? false
+        }
         if options.getsOld {
             if let old = try call.keys.string(0) { call.reply.bulk(old) } else { call.reply.null() }
         } else if !mayset {
@@ -226,6 +244,15 @@ enum StringCommands {
     static func getDelete(_ call: Call) throws(CommandError) {
         try get(call)
         if call.keys.delete(0) { call.notify(.generic, "del") }
+    }
+
+    /// DELIFEQ key value → 1 if the key held the value and is deleted. Errors: WRONGTYPE.
+    static func deleteIfEqual(_ call: Call) throws(CommandError) {
+        guard let value = try call.keys.string(0), value == call.arguments[2]
+        else { return call.reply.integer(0) }
+        call.keys.delete(0)
+        call.notify(.generic, "del")
+        call.reply.integer(1)
     }
 
     /// GETEX key [time | PERSIST] → bulk or null.

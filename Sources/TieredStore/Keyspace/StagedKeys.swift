@@ -23,6 +23,17 @@ public struct MutableBytes {
         precondition(offset >= 0 && offset + bytes.count <= count, "range out of bounds")
         (base + offset).copyMemory(from: bytes.base, byteCount: bytes.count)
     }
+
+    public subscript(index: Int) -> UInt8 {
+        get { view[index] }
+        nonmutating set {
+            precondition(UInt(bitPattern: index) < UInt(bitPattern: count), "byte index out of range")
+            base.storeBytes(of: newValue, toByteOffset: index, as: UInt8.self)
+        }
+    }
+
+    /// The same bytes for reading.
+    public var view: ByteView { ByteView(base, count) }
 }
 
 /// The keys of one running command: the only door from handlers to values.

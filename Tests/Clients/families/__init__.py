@@ -2,7 +2,8 @@
 
 A module has `commands(g)`, a list of functions that each return the words of one command, and may
 have `NORMAL`, from command name to a function that brings a parsed reply into an order of its own
-(Redis returns the members of a set in the order of its hash table).
+(Redis returns the members of a set in the order of its hash table), and `SETTINGS`, what its
+commands change with CONFIG SET, as it is before.
 """
 import importlib
 import pathlib

@@ -1,0 +1,114 @@
+import Primitives
+import RESPWire
+import TieredStore
+
+/// Subcommands of DEBUG that clients' and servers' test suites use; SLEEP and OBJECT are with the row.
+enum DebugCommands {
+    /// True if there is such a subcommand with as many words; it has replied.
+    static func run(_ call: Call) throws(CommandError) -> Bool {
+        switch (call.option(1), call.wordCount) {
+        case ("error", 3): call.reply.error(call.arguments[2])
+        case ("protocol", 3): try reply(call)
+        case ("log", 3), ("change-repl-id", 2), ("pause-cron", 3), ("set-disable-deny-scripts", 3),
+            ("replicate", 3), ("dict-resizing", 3), ("replybuffer", 4):
+            call.reply.ok()
+        case ("quicklist-packed-threshold", 3): try packedThreshold(call)
+        case ("htstats", _) where call.wordCount >= 3: try tables(call)
+        case ("structsize", 2):
+            call.simple("bits:64 robj:0 dictentry:0 sdshdr5:0 sdshdr8:0 sdshdr16:0 sdshdr32:0 sdshdr64:0")
+        case ("stringmatch-len", 4):
+            let count = try call.integer(2)
+            guard count >= 0, count <= 1 << 20 else { throw .outOfRange }
+            let text = [UInt8](repeating: UInt8(ascii: "a"), count: Int(count))
+            let glob = Glob(call.arguments[3])
+            call.reply.integer(text.withView { glob.matches($0) } ? 1 : 0)
+        case ("reload", _), ("loadaof", 2):
+            throw .message("ERR this version of tierd saves nothing across restarts")
+        case ("help", 2): help(call)
+        default: return false
+        }
+        return true
+    }
+
+    /// One of each kind of reply, for tests of clients' parsers.
+    private static func reply(_ call: Call) throws(CommandError) {
+        let reply = call.reply, isNew = reply.version == .resp3
+        switch call.option(2) {
+        case "string": reply.bulk("Hello World")
+        case "integer": reply.integer(12345)
+        case "double": reply.double(3.141)
+        case "null": reply.null()
+        case "array", "set":
+            if call.option(2) == "set" { reply.set(3) } else { reply.array(3) }
+            for i in 0..<3 { reply.integer(i) }
+        case "map":
+            reply.map(3)
+            for i in 0..<3 {
+                reply.integer(i)
+                reply.boolean(i == 1)
+            }
+        case "attrib":
+            if isNew {
+                reply.attribute(1)
+                reply.bulk("key-popularity")
+                reply.array(2)
+                reply.bulk("key:123")
+                reply.integer(90)
+            }
+            reply.bulk("Some real reply following the attribute")
+        case "push":
+            if !isNew { throw .message("ERR RESP2 is not supported by this command") }
+            reply.push(2)
+            reply.bulk("server-cpu-usage")
+            reply.integer(42)
+            reply.bulk("Some real reply following the push reply")
+        case "verbatim": reply.verbatim("txt", ByteView("This is a verbatim\nstring"))
+        case "true": reply.boolean(true)
+        case "false": reply.boolean(false)
+        case "bignum": reply.bigNumber(ByteView("1234567999999999999999999999999999999"))
+        default:
+            throw .message("""
+                ERR Wrong protocol type name. Please use one of the following: string|integer|double|\
+                bignum|null|array|set|map|attrib|push|verbatim|true|false
+                """)
+        }
+    }
+
+    /// Taken, and of no effect: lists have no nodes of Redis's kind.
+    private static func packedThreshold(_ call: Call) throws(CommandError) {
+        guard let bytes = Setting.Kind.memory(call.word(2)), bytes >= 0, bytes < 4 << 30 else {
+            throw .message("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
+        }
+        call.reply.ok()
+    }
+
+    /// DEBUG HTSTATS database → how many keys the index holds.
+    private static func tables(_ call: Call) throws(CommandError) {
+        let database = try call.integer(2)
+        guard database >= 0, database < Int64(call.server.store.options.databases) else {
+            throw .message("ERR Out of range database")
+        }
+        var text = ""
+        try call.server.stopWorld { () throws(CommandError) in
+            let keys = call.server.store.keyCount(database: Int(database))
+            let volatile = call.server.store.volatileCount(database: Int(database))
+            text = "[Index]\nkeys: \(keys)\nwith expiry: \(volatile)\n"
+        }
+        call.verbatim(text)
+    }
+
+    private static func help(_ call: Call) {
+        call.help([
+            "CHANGE-REPL-ID", "    Taken, without effect.",
+            "ERROR <string>", "    Answer an error of this text.",
+            "HTSTATS <dbid>", "    How many keys a database's index holds.",
+            "LOG <message>", "    Taken, without effect.",
+            "OBJECT <key>", "    How a value is kept.",
+            "PROTOCOL <type>", "    Answer a value of this type.",
+            "QUICKLIST-PACKED-THRESHOLD <size>", "    Taken, without effect.",
+            "SET-ACTIVE-EXPIRE <0|1>", "    Whether keys are looked for whose time is over.",
+            "SLEEP <seconds>", "    Let everybody wait.",
+            "STRINGMATCH-LEN <length> <pattern>", "    Match a pattern against as many letters a.",
+        ])
+    }
+}
