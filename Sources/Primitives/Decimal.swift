@@ -121,6 +121,22 @@ extension Decimal {
         return parsed == 1 ? value : nil
     }
 
+    /// The double these bytes begin with and end with, as C's strtod reads it without more ado: leading
+    /// space is passed over, what overflows is infinite, nothing at all is 0. Nil: left-over bytes, nan.
+    /// Source: Redis 7.0 zslParseRange.
+    public static func lenientDouble(_ text: ByteView) -> Double? {
+        guard text.count < fixedBytesMax else { return nil }
+        return withUnsafeTemporaryAllocation(byteCount: text.count + 1, alignment: 1) { copy in
+            let start = copy.baseAddress!
+            start.copyMemory(from: text.base, byteCount: text.count)
+            start.storeBytes(of: 0, toByteOffset: text.count, as: UInt8.self)
+            let first = start.assumingMemoryBound(to: CChar.self)
+            var end: UnsafeMutablePointer<CChar>?
+            let value = strtod(first, &end)
+            return end.map { $0.pointee != 0 } ?? true || value.isNaN ? nil : value
+        }
+    }
+
     /// As `double`, in the precision INCRBYFLOAT computes in; nan is refused as in Redis.
     public static func longDouble(_ text: ByteView) -> LongDouble? {
         var value: LongDouble = 0
@@ -154,6 +170,13 @@ extension Decimal {
     public static func write(_ value: Double, to out: UnsafeMutableRawPointer) -> Int {
         let text = out.assumingMemoryBound(to: CChar.self)
         return Int(csystem_format_double(text, doubleBytesMax, value))
+    }
+
+    /// `value` as `write` writes it.
+    public static func text(_ value: Double) -> [UInt8] {
+        withUnsafeTemporaryAllocation(byteCount: doubleBytesMax, alignment: 8) {
+            ByteView(UnsafeRawPointer($0.baseAddress!), write(value, to: $0.baseAddress!)).array
+        }
     }
 
     /// Writes `value` with 17 decimals and no trailing zeroes; `out` must have `fixedBytesMax`

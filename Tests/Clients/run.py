@@ -736,11 +736,11 @@ if __name__ == "__main__":
         if not wanted or test.__name__ in wanted:
             run(test)
     if not wanted or "differential" in wanted:
-        real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"])
+        real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--enable-module-command", "yes"])
         for mode, options in (("plain", []), ("cold", []), ("tiny", [
                 "--maxmemory", "24mb", "--tier-segment-bytes", "64kb"])):
             for loops in (1, 4):
-                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), "--enable-debug-command", "yes", *options)
+                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), "--enable-debug-command", "yes", "--enable-module-command", "yes", *options)
                 for seed in (1, 2):
                     run(differential, server, real, mode, loops, seed)
                 server.stop()

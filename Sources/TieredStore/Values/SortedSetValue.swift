@@ -38,9 +38,11 @@ extension SortedSetValue {
         }
     }
 
-    private static func withText<R>(_ score: Double, _ body: (ByteView) -> R) -> R {
+    /// A score as text. Redis 7.0's listpack knows no -0, its skip list does.
+    private func withText<R>(_ score: Double, _ body: (ByteView) -> R) -> R {
         withUnsafeTemporaryAllocation(byteCount: Decimal.doubleBytesMax, alignment: 8) {
-            let count = Decimal.write(score, to: $0.baseAddress!)
+            let kept = score == 0 && !keys.flag(i, Entry.wide) ? 0 : score
+            let count = Decimal.write(kept, to: $0.baseAddress!)
             return body(ByteView(UnsafeRawPointer($0.baseAddress!), count))
         }
     }
@@ -188,10 +190,10 @@ extension SortedSetValue {
         return isNew
     }
 
-    private func create(_ member: ByteView, _ score: Double) {
-        SortedSetValue.withText(score) { text in
+    private func create(_ member: ByteView, _ score: Double, flags: UInt32 = 0) {
+        withText(score) { text in
             let size = Packed.size(member), bytes = Listpack.emptySize + size + Packed.size(text)
-            let p = keys.putFlat(i, .sortedSet, count: bytes)
+            let p = keys.putFlat(i, .sortedSet, count: bytes, flags: flags)
             Packed.write(member, p + Listpack.headerSize)
             Packed.write(text, p + Listpack.headerSize + size)
             Listpack.seal(p, bytes: bytes, count: 2)
@@ -217,9 +219,13 @@ extension SortedSetValue {
         if let at = list.find(member, step: 2) {
             let size = list.read(at).size, old = list.read(at + size)
             if SortedSetValue.score(old.element) == score { return false }
+            if list.count == 2 {
+                create(member, score, flags: keys.flag(i, Entry.wide) ? Entry.wide : 0)
+                return false
+            }
             // Out and in again: its place is another.
             _ = try remove(member)
-            _ = try keys.exists(i) ? setFlatAbsent(member, score) : create(member, score)
+            try setFlatAbsent(member, score)
             return false
         }
         try setFlatAbsent(member, score)
@@ -238,10 +244,10 @@ extension SortedSetValue {
             return
         }
         let at = SortedSetValue.place(list, member, score)
-        let scoreSize = SortedSetValue.withText(score) { Packed.size($0) }
+        let scoreSize = withText(score) { Packed.size($0) }
         let p = try keys.splice(i, at: at, removing: 0, inserting: memberSize + scoreSize)
         Packed.write(member, p + at)
-        _ = SortedSetValue.withText(score) { Packed.write($0, p + at + memberSize) }
+        _ = withText(score) { Packed.write($0, p + at + memberSize) }
         Listpack.seal(p, bytes: bytes.count + memberSize + scoreSize, count: count + 2)
     }
 

@@ -16,7 +16,10 @@ VALUES = ["", "0", "1", "-1", "10", "9223372036854775807", "-9223372036854775808
 NUMBERS = ["0", "1", "-1", "2", "5", "100", "-100", "9223372036854775807", "-9223372036854775808",
     "abc", "", "1.5", " 1", "536870911", "536870912"]
 KINDS = ["list", "hash", "set", "zset", "stream", "bits", "hll", "geo"]
-KEYS = STRING_KEYS + [f"{kind}{i}" for kind in KINDS for i in range(3)]
+SHARED_KEYS = STRING_KEYS + [f"{kind}{i}" for kind in KINDS for i in range(3)]
+# Ranges by member mean something only while all scores are the same: nobody else touches these.
+LEX_KEYS = ["lex0", "lex1"]
+KEYS = SHARED_KEYS + LEX_KEYS
 
 
 class Arguments:
@@ -29,7 +32,7 @@ class Arguments:
         """A key, mostly one that holds values of this kind."""
         if kind and self.r.random() < 0.93:
             return f"{kind}{self.r.randrange(3)}"
-        return self.r.choice(STRING_KEYS if kind is None or self.r.random() < 0.7 else KEYS)
+        return self.r.choice(STRING_KEYS if kind is None or self.r.random() < 0.7 else SHARED_KEYS)
 
     def value(self):
         return self.r.choice(VALUES)
