@@ -18,6 +18,14 @@ extension Dispatcher {
                 """))
             return .done
         }
+        let reach: CommandFlags = [.write, .readonly, .mayReplicate]
+        let isExec = command.name == "exec" && session.modes.contains(.inTransaction)
+        if session.modes.contains(.monitors),
+            !reach.isDisjoint(with: isExec ? session.transaction!.flags : command.flags) {
+            command.rejected += 1
+            reject(front, session, .message("ERR Replica can't interact with the keyspace"))
+            return .done
+        }
         guard session.modes.contains(.inTransaction) else { return nil }
         switch command.name {
         case "exec": return runTransaction(front, session, output, command, request, arguments)
