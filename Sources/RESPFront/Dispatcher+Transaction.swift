@@ -53,6 +53,11 @@ extension Dispatcher {
         } else if command.flags.contains(.growsMemory), front.worker.refuses(requestBytes(arguments)) {
             refusal = .outOfMemory
         }
+        if command.name == "debug" {
+            refusal = ServerCommands.protection("debug", front.call)
+        } else if ["module|load", "module|loadex", "module|unload"].contains(command.name) {
+            refusal = ServerCommands.protection("module", front.call)
+        }
         if let refusal {
             command.rejected += 1
             return reject(front, session, refusal)
@@ -93,7 +98,7 @@ extension Dispatcher {
             abandon(front, session)
         } else if transaction.runsAlone {
             let before = origin + UInt64(request.end)
-            front.server.runAlone {
+            front.server.standAlone {
                 front.worker.runAlone { outcome = attempt(front, session, command, before) }
             }
         } else {
