@@ -21,6 +21,7 @@ public struct CommandFlags: OptionSet, Sendable {
     public static let fast = CommandFlags(rawValue: 1 << 11)
     /// May be called before AUTH.
     public static let noAuth = CommandFlags(rawValue: 1 << 12)
+    /// Counts as a write for CLIENT PAUSE WRITE and MONITOR clients; not shown by COMMAND.
     public static let mayReplicate = CommandFlags(rawValue: 1 << 13)
     public static let sentinel = CommandFlags(rawValue: 1 << 14)
     public static let noMulti = CommandFlags(rawValue: 1 << 15)

@@ -18,6 +18,14 @@ extension Dispatcher {
                 """))
             return .done
         }
+        let reach: CommandFlags = [.write, .readonly, .mayReplicate]
+        let isExec = command.name == "exec" && session.modes.contains(.inTransaction)
+        if session.modes.contains(.monitors),
+            !reach.isDisjoint(with: isExec ? session.transaction!.flags : command.flags) {
+            command.rejected += 1
+            reject(front, session, .message("ERR Replica can't interact with the keyspace"))
+            return .done
+        }
         guard session.modes.contains(.inTransaction) else { return nil }
         switch command.name {
         case "exec": return runTransaction(front, session, output, command, request, arguments)
@@ -44,6 +52,11 @@ extension Dispatcher {
             refusal = .message("ERR Command not allowed inside a transaction")
         } else if command.flags.contains(.growsMemory), front.worker.refuses(requestBytes(arguments)) {
             refusal = .outOfMemory
+        }
+        if command.name == "debug" {
+            refusal = ServerCommands.protection("debug", front.call)
+        } else if ["module|load", "module|loadex", "module|unload"].contains(command.name) {
+            refusal = ServerCommands.protection("module", front.call)
         }
         if let refusal {
             command.rejected += 1
@@ -85,7 +98,7 @@ extension Dispatcher {
             abandon(front, session)
         } else if transaction.runsAlone {
             let before = origin + UInt64(request.end)
-            front.server.runAlone {
+            front.server.standAlone {
                 front.worker.runAlone { outcome = attempt(front, session, command, before) }
             }
         } else {

@@ -538,6 +538,10 @@ struct Dispatcher: ~Copyable {
         if front.call.command.name == "exec" {
             front.endTransaction(session)
             ErrorText.writeAbort(error, to: front.call.reply)
+            // Redis 7.0 shows a refused EXEC, and no other refused command.
+            if front.audience.count(.monitors) > 0 {
+                front.showToMonitors(session, front.call.command, front.call.arguments)
+            }
         } else {
             session.transaction?.isAborted = true
             ErrorText.write(error, command: front.call.command.name, to: front.call.reply)

@@ -16,12 +16,12 @@ extension Front {
         if audience.count(.monitors) > 0 { showToMonitors(session, row, arguments) }
     }
 
-    /// A key was changed; its stripe is held.
-    func keyChanged(_ key: ByteView, hash: UInt64, database: Int) {
+    /// A key was changed; its stripe is held. `byCommand`: there may be something for those who wait.
+    func keyChanged(_ key: ByteView, hash: UInt64, database: Int, byCommand: Bool = true) {
         let stripe = worker.stripeNumber(of: hash)
         if let interest = server.interests.find(key, hash: hash, stripe: stripe, database: database) {
             interest.markWatchers()
-            if !interest.waiters.isEmpty {
+            if byCommand, !interest.waiters.isEmpty {
                 readyKeys.append(ReadyKey(key: interest.key, hash: hash, database: database))
             }
         }
@@ -40,7 +40,7 @@ extension Front {
         if call.enabledEvents.contains(kind) {
             notifications.append(KeyNotification(event: event, key: key.array, database: database))
         }
-        if change != .created { keyChanged(key, hash: hash, database: database) }
+        if change != .created { keyChanged(key, hash: hash, database: database, byCommand: false) }
     }
 
     // MARK: Whole databases; the caller runs alone

@@ -51,12 +51,11 @@ final class PubSub: Sendable {
         }
     }
 
-    /// Numbers a publication and hands it to each loop but `loop` that has receivers. Returns it, and
-    /// how many clients get it, each subscription counted.
+    /// Numbers a publication and hands it to each loop that has receivers. Returns how many clients get
+    /// it, each subscription counted.
     func publish(
-        _ kind: Kind, _ channel: [UInt8], _ payload: [UInt8], from loop: Int,
-        _ post: (Int, Publication) -> Void
-    ) -> (Publication, receivers: Int) {
+        _ kind: Kind, _ channel: [UInt8], _ payload: [UInt8], _ post: (Int, Publication) -> Void
+    ) -> Int {
         state.withLock { state in
             state.number += 1
             let publication = Publication(
@@ -68,8 +67,8 @@ final class PubSub: Sendable {
                     for i in 0..<loops { receivers[i] += counts[i] }
                 }
             }
-            for other in 0..<loops where other != loop && receivers[other] > 0 { post(other, publication) }
-            return (publication, receivers.reduce(0, +))
+            for loop in 0..<loops where receivers[loop] > 0 { post(loop, publication) }
+            return receivers.reduce(0, +)
         }
     }
 
@@ -162,14 +161,15 @@ extension Front {
 
     /// Publishes to all loops; returns how many clients get it.
     func publish(_ kind: PubSub.Kind, _ channel: [UInt8], _ payload: [UInt8]) -> Int {
-        let (publication, receivers) = server.pubsub.publish(kind, channel, payload, from: index) {
-            server.fronts[$0].post(.publication($1))
+        let receivers = server.pubsub.publish(kind, channel, payload) { loop, publication in
+            if loop == index {
+                _ = mailbox.post(.publication(publication))
+            } else {
+                server.fronts[loop].post(.publication(publication))
+            }
         }
-        if receivers > 0 {
-            // What other loops published before comes first, in their order.
-            readMail()
-            deliver(publication)
-        }
+        // What other loops published before comes first, in their order.
+        if receivers > 0 { readMail() }
         return receivers
     }
 

@@ -136,11 +136,23 @@ public final class ServerState: @unchecked Sendable {
     /// Runs a handler while the world stands still.
     func stopWorld(_ body: () throws(CommandError) -> Void) throws(CommandError) {
         var failure: CommandError?
-        runAlone {
+        standAlone {
             do throws(CommandError) { try body() } catch { failure = error }
         }
         if let failure { throw failure }
     }
+
+    /// Runs `body` while the world stands still, as it may do already.
+    func standAlone(_ body: () -> Void) {
+        if isAlone { return body() }
+        runAlone {
+            isAlone = true
+            body()
+            isAlone = false
+        }
+    }
+    /// Written while all other loops stand still, so that none reads it meanwhile.
+    private var isAlone = false
 
     // MARK: CLIENT PAUSE
 

@@ -34,8 +34,8 @@ final class Transaction {
 }
 
 extension Command {
-    /// Takes stripes itself, key by key, so that it cannot run while any is held.
-    var walks: Bool { name == "scan" }
+    /// Takes stripes itself or stops the world from within, so that it cannot run while any is held.
+    var walks: Bool { name == "scan" || name == "debug" }
 }
 
 /// The keys a session watches.

@@ -704,9 +704,21 @@ def transactions():
         server.stop()
 
 
+def pubsub():
+    """Messages, invalidations and limits, with one loop and with three."""
+    for loops in (1, 3):
+        server = tierd(f"pubsub-{loops}", "--io-threads", str(loops))
+        publications(server)
+        invalidations(server)
+        subscriber_that_never_reads(server)
+        server.stop()
+
+
 # Beside redis-server ------------------------------------------------------------------------------
 
 from differential import differential, encode  # noqa: E402
+from conversations import conversation  # noqa: E402
+from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, transfers, write_skew  # noqa: E402
 
 
@@ -730,7 +742,7 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions]
+        stop_while_stopping_the_world, transactions, pubsub]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
         if not wanted or test.__name__ in wanted:
@@ -744,6 +756,14 @@ if __name__ == "__main__":
                 for seed in (1, 2):
                     run(differential, server, real, mode, loops, seed)
                 server.stop()
+        real.stop()
+    if not wanted or "conversation" in wanted:
+        real = Server("redis-talk", ["redis-server", "--save", "", "--appendonly", "no"])
+        for loops in (1, 3):
+            server = tierd(f"talk-{loops}", "--io-threads", str(loops))
+            for seed in (1, 2, 3):
+                run(conversation, server, real, seed)
+            server.stop()
         real.stop()
     for server in servers:  # those of tests that failed
         if server.process and server.process.poll() is None:

@@ -11,7 +11,10 @@ final class AdminServer {
     private(set) var wakes = 0
     private(set) var shutdowns = 0
 
-    init(_ settings: [String] = [], loops: Int = 1) throws {
+    /// Unix milliseconds of all loops.
+    private(set) var now: Int64 = 1_700_000_000_000
+
+    init(_ settings: [String] = [], loops: Int = 1, extraRows: () -> [Command] = { [] }) throws {
         let configuration = try Configuration.load(arguments: settings)
         var options = StoreOptions.tiny
         options.workers = loops
@@ -22,10 +25,28 @@ final class AdminServer {
         }
         state = ServerState(
             store: store, configuration: configuration, now: 1_699_999_990_000, processID: 4711,
-            seed: 1, ticksPerMicrosecond: 1000)
+            seed: 1, ticksPerMicrosecond: 1000, extraRows: extraRows)
         state.wakeLoops = { [unowned self] in wakes += 1 }
         state.requestShutdown = { [unowned self] in shutdowns += 1 }
         state.residentSetSize = { 5 << 20 }
+    }
+
+    /// Lets time pass on all loops.
+    func advance(milliseconds: Int64) {
+        now += milliseconds
+        for worker in state.store.workers {
+            worker.setTime(milliseconds: now, nanoseconds: UInt64(now) * 1_000_000)
+        }
+    }
+
+    /// Lets every loop read its mail and go on, until all have come to rest.
+    func settle() {
+        for _ in 0..<4 {
+            for front in state.fronts {
+                front.readMail()
+                front.resume()
+            }
+        }
     }
 
     func connect(loop: Int = 0, from address: String = "127.0.0.1:5000") -> Client {
@@ -57,6 +78,11 @@ final class AdminServer {
             var bytes = RequestWriter.bytes(words)
             let count = bytes.count
             bytes.withUnsafeMutableBytes { front.receive(session, $0.baseAddress!, count) }
+            return received
+        }
+
+        /// The bytes that have come for the client.
+        var received: String {
             let text = session.output.view.text
             session.output.consume(session.output.count)
             return text

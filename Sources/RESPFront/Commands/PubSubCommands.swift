@@ -49,7 +49,11 @@ enum PubSubCommands {
                 complexity: each + "shard channels to subscribe to.",
                 "Listen for messages published to the given shard channels",
                 syntax: "shardchannel [shardchannel ...]") {
-                call throws(CommandError) in subscribe(call, .shardChannel, "ssubscribe")
+                call throws(CommandError) in
+                if call.isInside {
+                    throw .message("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
+                }
+                subscribe(call, .shardChannel, "ssubscribe")
             },
             row("sunsubscribe", -1, keys: channels, flags, since: "7.0.0",
                 complexity: each + "clients already subscribed to a shard channel.",
@@ -61,7 +65,7 @@ enum PubSubCommands {
     }
 
     private static func publishing() -> [Command] {
-        let flags: CommandFlags = [.pubsub, .loading, .stale, .fast]
+        let flags: CommandFlags = [.pubsub, .loading, .stale, .fast, .mayReplicate]
         return [
             row("publish", 3, flags, since: "2.0.0",
                 complexity: "O(N+M) where N is the number of clients subscribed to the receiving channel "

@@ -186,11 +186,6 @@ enum ReplicationCommands {
     }
 
     private static func requireModulesAllowed(_ call: Call) throws(CommandError) {
-        if ServerCommands.isAllowed("enable-module-command", call) { return }
-        throw .message("""
-            ERR MODULE command not allowed. If the enable-module-command option is set to "local", you \
-            can run it from a local connection, otherwise you need to set this option in the \
-            configuration file, and then restart the server.
-            """)
+        if let refusal = ServerCommands.protection("module", call) { throw refusal }
     }
 }

@@ -109,15 +109,19 @@ enum ServerCommands {
         }
     }
 
+    /// Why DEBUG or MODULE may not be used from this connection; nil: it may.
+    static func protection(_ container: String, _ call: Call) -> CommandError? {
+        if isAllowed("enable-\(container)-command", call) { return nil }
+        return .message("""
+            ERR \(container.uppercased()) command not allowed. If the enable-\(container)-command option \
+            is set to "local", you can run it from a local connection, otherwise you need to set this \
+            option in the configuration file, and then restart the server.
+            """)
+    }
+
     /// DEBUG SLEEP seconds | OBJECT key | SET-ACTIVE-EXPIRE 0 or 1. Errors: not allowed.
     static func debug(_ call: Call) throws(CommandError) {
-        guard isAllowed("enable-debug-command", call) else {
-            throw .message("""
-                ERR DEBUG command not allowed. If the enable-debug-command option is set to \
-                "local", you can run it from a local connection, otherwise you need to set this \
-                option in the configuration file, and then restart the server.
-                """)
-        }
+        if let refusal = protection("debug", call) { throw refusal }
         switch (call.option(1), call.wordCount) {
         case ("sleep", 3):
             guard let seconds = Decimal.double(call.arguments[2]), seconds >= 0, seconds < 1e6

@@ -151,9 +151,7 @@ enum TrackingCommands {
 
     /// CLIENT CACHING YES | NO → OK.
     static func caching(_ call: Call) throws(CommandError) {
-        guard let tracking = call.session.tracking,
-            !tracking.options.isDisjoint(with: [.optIn, .optOut])
-        else {
+        guard let tracking = call.session.tracking else {
             throw .message("""
                 ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
                 OPTOUT mode enabled
