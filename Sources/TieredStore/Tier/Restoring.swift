@@ -34,7 +34,7 @@ extension StoreWorker {
         case .list: RDBType.listQuicklist
         case .set: RDBType.set
         case .sortedSet: RDBType.sortedSet
-        case .stream: RDBType.stream3
+        case .stream: RDBType.stream2
         default: recordType & UInt8(Entry.expiring) == 0 ? RDBType.hash : RDBType.hashMetadata
         }
     }

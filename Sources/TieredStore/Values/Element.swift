@@ -28,6 +28,13 @@ public enum Element {
         }
     }
 
+    public func equals(_ other: Element) -> Bool {
+        switch other {
+        case .bytes(let view): equals(view)
+        case .integer(let value): integer == value
+        }
+    }
+
     public func equals(_ other: ByteView) -> Bool {
         switch self {
         case .bytes(let view): view == other
@@ -115,6 +122,13 @@ enum Packed {
         let count = bytes.count
         let head = count < 64 ? 1 + count : count < 4096 ? 2 + count : 5 + count
         return head + backBytes(head)
+    }
+
+    static func size(_ element: Element) -> Int {
+        switch element {
+        case .bytes(let view): size(view)
+        case .integer(let value): size(value)
+        }
     }
 
     static func size(_ value: Int64) -> Int {

@@ -298,6 +298,17 @@ struct OrderTree {
         return rank
     }
 
+    /// The cell of a member, or 0.
+    func find(_ score: Double, _ key: ByteView) -> Reference {
+        guard root != 0 else { return 0 }
+        let path = descend(score, key)
+        let leaf = node(path.nodes[height]), index = path.indices[height]
+        guard index < leaf.count, leaf.scores[index] == score,
+            Member(heap.pointer(leaf.cells[index])).key == key
+        else { return 0 }
+        return leaf.cells[index]
+    }
+
     /// How many members `isBefore` holds for; it holds for the first so many and no others.
     func rank(where isBefore: (Double, Member) -> Bool) -> Int {
         guard root != 0 else { return 0 }

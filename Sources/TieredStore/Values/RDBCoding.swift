@@ -121,6 +121,20 @@ struct RDBReader: ~Copyable {
         }
     }
 
+    mutating func streamID() -> StreamID {
+        guard let p = take(16) else { return .zero }
+        return StreamID(key: ByteView(p, 16))
+    }
+
+    /// A length that uses all 64 bits.
+    mutating func unsigned() -> UInt64 {
+        if remaining > 0, at.load(as: UInt8.self) == 0x81 {
+            at += 1
+            return take(8)?.loadUnaligned(as: UInt64.self).bigEndian ?? 0
+        }
+        return UInt64(length())
+    }
+
     mutating func length() -> Int {
         if case .plain(let n) = anyLength() { return n }
         failed = true

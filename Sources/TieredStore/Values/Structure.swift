@@ -5,12 +5,12 @@ import Primitives
 ///
 /// Guarded by its entry's stripe; one that is staged belongs to its worker. Written to the SSD and to
 /// DUMP payloads in its RDB encoding, a slice at a time: a million members hold nobody up.
-class Structure {
+public class Structure {
     let heap: CellHeap
 
     init(_ heap: CellHeap) { self.heap = heap }
 
-    var count: Int { 0 }
+    public var count: Int { 0 }
 
     /// Exact bytes of the RDB encoding.
     var encodedBytes: Int { 0 }
@@ -49,7 +49,7 @@ final class TableStructure: Structure {
 
     deinit { table.deallocate() }
 
-    override var count: Int { table.count }
+    public override var count: Int { table.count }
 
     @inline(__always)
     func hash(_ key: ByteView) -> UInt32 { MemberTable.short(hashing(key)) }
@@ -196,7 +196,7 @@ final class SortedStructure: Structure {
 
     deinit { table.deallocate() }
 
-    override var count: Int { table.count }
+    public override var count: Int { table.count }
 
     func score(_ key: ByteView) -> Double? {
         let cell = table.find(key, MemberTable.short(hashing(key)))
@@ -285,7 +285,7 @@ final class ListStructure: Structure {
 
     deinit { list.deallocate() }
 
-    override var count: Int { list.count }
+    public override var count: Int { list.count }
 
     // MARK: Encoding
 

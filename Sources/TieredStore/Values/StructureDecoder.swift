@@ -21,9 +21,11 @@ final class StructureDecoder {
             structure = TableStructure(heap, hashing, isSet: false)
             base = reader.int64()
         case RDBType.sortedSet: structure = SortedStructure(heap, hashing)
+        case RDBType.stream2: structure = Stream(heap)
         case RDBType.listQuicklist: structure = ListStructure(heap)
         default: return nil
         }
+        // A stream of no entries has no blocks, and is one all the same.
         left = reader.count(least: 1)
         self.reader = reader
     }
