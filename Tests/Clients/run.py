@@ -701,6 +701,7 @@ def transactions():
             transfers(server, seed)
             write_skew(server, seed)
             everything_at_once(server, seed)
+            queues(server, seed)
         server.stop()
 
 
@@ -719,7 +720,7 @@ def pubsub():
 from differential import differential, encode  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
-from transactions import everything_at_once, transfers, write_skew  # noqa: E402
+from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
 
 
 def run(test, *arguments):
