@@ -50,6 +50,9 @@ public final class Call {
     public var database: Int { givenDatabase ?? session.database }
     /// Set while a command runs on behalf of a client that waited.
     var givenDatabase: Int?
+    /// Which of the command's keys `keys` begins with: not 0 when a client that waited is served from one
+    /// key (XREAD's numbers belong to its keys by place).
+    public internal(set) var firstKey = 0
     /// Runs inside a transaction, a script or for another client: its keys' stripes are held already.
     var isInside = false
     /// RAM a transaction was let in with and has not asked for yet.

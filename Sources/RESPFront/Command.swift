@@ -30,7 +30,8 @@ public struct CommandFlags: OptionSet, Sendable {
     public static let noAsyncLoading = CommandFlags(rawValue: 1 << 18)
     /// Takes a number of keys that may be 0 (EVAL).
     public static let noMandatoryKeys = CommandFlags(rawValue: 1 << 19)
-    /// A blocking command's answer when there is nothing is null, not a null array (BLMOVE).
+    /// Moves from its first key, for which it waits, to the second; in a transaction it answers null if
+    /// there is nothing, not a null array (BLMOVE, BRPOPLPUSH).
     public static let answersNull = CommandFlags(rawValue: 1 << 29)
     /// Touches all keys or other loops' sessions: runs while every loop stands still.
     public static let stopsWorld = CommandFlags(rawValue: 1 << 30)

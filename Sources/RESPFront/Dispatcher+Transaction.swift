@@ -127,6 +127,7 @@ extension Dispatcher {
         _ front: Front, _ session: Session, _ command: Command, _ before: UInt64
     ) -> Outcome? {
         let keys = front.keys, transaction = session.transaction!
+        var granted = 0
         while true {
             let watched = collectTransaction(front, session, transaction)
             keys.lock()
@@ -137,23 +138,26 @@ extension Dispatcher {
                 keys.end()
                 return nil
             }
-            if neededKeys.allSatisfy({ keys.isUsable($0) }) { break }
+            if !neededKeys.allSatisfy({ keys.isUsable($0) }) {
+                keys.end()
+                if stageTransaction(front, session, transaction, before) { return .wait(.reads) }
+                continue
+            }
+            let room = transactionRoom(front, transaction)
+            if room <= granted { break }
+            // Asked without any stripe: the gate may evict, and takes stripes for it.
             keys.end()
-            if stageTransaction(front, session, transaction, before) { return .wait(.reads) }
-        }
-        let room = transactionRoom(front, transaction)
-        if room > 0 {
-            let admission = front.worker.admit(room, token: session.token)
-            if case .go = admission {} else { keys.end() }
-            if case .wait = admission { return .wait(.memory) }
-            if case .refused = admission {
+            switch front.worker.admit(room, token: session.token) {
+            case .go: granted = room
+            case .wait: return .wait(.memory)
+            case .refused:
                 command.rejected += 1
                 reject(front, session, .outOfMemory)
                 return nil
             }
         }
         keys.forgetKeys()
-        runQueued(front, session, transaction, room: room)
+        runQueued(front, session, transaction, room: granted)
         return nil
     }
 

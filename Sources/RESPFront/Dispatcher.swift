@@ -466,6 +466,10 @@ struct Dispatcher: ~Copyable {
             front.beginWait(session, command, front.call.arguments, until: deadline)
             if isFirst { front.publish(session, command, front.call.arguments) }
             return .done
+        case .wrongType where session.waiter != nil && !command.flags.contains(.answersNull):
+            // Tried again: a key of another type is not what it waits for.
+            front.beginWait(session, command, front.call.arguments, until: 0)
+            return .done
         default: return nil
         }
     }

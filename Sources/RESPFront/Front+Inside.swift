@@ -21,11 +21,15 @@ extension Front {
     /// is not held is taken if it is free, and then held to the end of the outer command. The keys are
     /// a window of their own (`StagedKeys.openWindow`). What it changes is published.
     /// `call.isInside` must be set; afterwards `call.command` and `call.arguments` are the inner one's.
-    /// `reportsBlock`: a blocking command that finds nothing is `.blocked`; else its null is written.
+    /// `ready`: the command is that of a client that waited, and this key was changed: it is the only key
+    /// the handler sees (`call.firstKey` says which it is), but for rows that move from key to key. A
+    /// command that finds nothing is `.blocked` then; else its null is written.
     func runInside(
-        _ row: Command, _ arguments: Arguments, for session: Session, reportsBlock: Bool = false
+        _ row: Command, _ arguments: Arguments, for session: Session, ready: ByteView? = nil
     ) -> InsideResult {
-        openWindow(row, arguments)
+        let reportsBlock = ready != nil
+        openWindow(row, arguments, row.flags.contains(.answersNull) ? nil : ready)
+        defer { call.firstKey = 0 }
         guard keys.tryLockWindow() else { return .notReady }
         if row.needsValue(arguments) {
             for i in 0..<keys.count where !keys.isUsable(i) { return .notReady }
@@ -45,15 +49,19 @@ extension Front {
         return .done
     }
 
-    private func openWindow(_ row: Command, _ arguments: Arguments) {
+    private func openWindow(_ row: Command, _ arguments: Arguments, _ only: ByteView?) {
         keys.openWindow()
         guard row.hasKeys else { return }
         positions.removeAll(keepingCapacity: true)
         row.findKeys(arguments, into: &positions)
-        for position in positions {
+        for (i, position) in positions.enumerated() {
             let database = position.database ?? call.database
             if database >= worker.store.options.databases { continue }
             let key = arguments[position.word]
+            if let only {
+                guard keys.count == 0, key == only else { continue }
+                call.firstKey = i
+            }
             keys.add(key, hash: worker.hash(key), database: database)
         }
     }

@@ -94,7 +94,7 @@ extension Front {
             }
             if !exists, waiter.commandName != "xreadgroup" { break }
             guard waiter.take(.claimed) else { continue }
-            switch run(waiter, session) {
+            switch run(waiter, place, session) {
             case .done:
                 waiter.settle(.answered)
                 interest.waiters.removeAll { $0 === waiter }
@@ -120,17 +120,21 @@ extension Front {
     }
 
     /// Runs a claimed waiter's command; the reply is in `servingReply`.
-    private func run(_ waiter: Waiter, _ session: Session) -> InsideResult {
+    private func run(_ waiter: Waiter, _ place: ReadyKey, _ session: Session) -> InsideResult {
         guard let row = Array(waiter.commandName.utf8).withView({ table.find($0) })?.takeUnretainedValue()
         else { preconditionFailure("no row named \(waiter.commandName)") }
         servingReply.removeAll()
         call.reply = ReplyWriter(servingReply, version: waiter.version)
         call.givenDatabase = waiter.database
-        let result = runInside(row, waiter.request[0], for: session, reportsBlock: true)
+        let result = place.key.withView {
+            runInside(row, waiter.request[0], for: session, ready: $0)
+        }
         if result == .done, servingReply.count > 0, servingReply.view[0] == UInt8(ascii: "-") {
             let text = servingReply.view
-            // Redis 7.0: a key of another type is not what the client waits for.
-            if text.count > 10, text[0..<10] == ByteView("-WRONGTYPE") { return .blocked }
+            // Redis 7.0: a key of another type is not what the client waits for; but a list that
+            // cannot be moved from, because of its destination, is an error.
+            let isDestination = row.flags.contains(.answersNull) && keys.type(0) == .list
+            if text.count > 10, text[0..<10] == ByteView("-WRONGTYPE"), !isDestination { return .blocked }
             if text.count > 4, text[0..<4] == ByteView("-OOM") { return .notReady }
         }
         return result
@@ -156,11 +160,9 @@ extension Front {
         }
         finishWait(session, waiter) { session in
             let reply = ReplyWriter(session.output, version: session.version)
-            let row = Array(waiter.commandName.utf8).withView { table.find($0) }
+            // Redis 7.0: a null array even for BLMOVE, which in a transaction answers null.
             if end == .error {
                 reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK")
-            } else if row?.takeUnretainedValue().flags.contains(.answersNull) ?? false {
-                reply.null()
             } else {
                 reply.nullArray()
             }

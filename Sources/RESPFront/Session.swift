@@ -49,6 +49,9 @@ public final class Session {
         deferredPushes = nil
     }
 
+    /// Says nothing for a long time by its nature: `timeout` is not for it.
+    public var mayBeIdle: Bool { waiter != nil || !modes.isDisjoint(with: [.subscribed, .monitors]) }
+
     /// Which of client-output-buffer-limit's classes the client is of.
     public var isSubscriber: Bool { modes.contains(.subscribed) }
     public internal(set) var version = ReplyWriter.Version.resp2

@@ -252,6 +252,7 @@ final class EventLoop {
         let limit = Int64(server.configuration.timeout) * 1000
         guard limit > 0 else { return }
         for case let connection? in connections where !connection.isClosing {
+            if connection.session.mayBeIdle { continue }
             if worker.now - connection.session.lastActivity > limit { close(connection) }
         }
     }

@@ -237,3 +237,131 @@ def conversation(server, real, seed, count=1500):
             raise AssertionError(f"seed {seed}, step {i}, client {number} {line}: {a}, redis {b}; before: {mine}")
         said.append((number, line, b))
     scene.finish()
+
+
+# Clients that wait ---------------------------------------------------------------------------------
+
+def blocked_ids(admin):
+    return {client["id"].encode() for client in admin.client_list() if "b" in client["flags"]}
+
+
+class Waiting(Scene):
+    """A scene some of whose clients wait for keys."""
+
+    def __init__(self, server, real, count):
+        super().__init__(server, real, count)
+        self.blocked, self.transactions = {}, set()
+
+    def queueing(self, number):
+        return number in self.transactions
+
+    def note(self, number, words):
+        if words[0] == "MULTI":
+            self.transactions.add(number)
+        if words[0] == "EXEC":
+            self.transactions.discard(number)
+
+    def answered(self, number, words):
+        """Replies of both servers to what client `number` has sent, or None if both let it wait."""
+        replies = []
+        for admin, talkers in zip(self.admins, self.talkers):
+            talker = talkers[number]
+            deadline = time.monotonic() + 60
+            reply = None
+            while reply is None and time.monotonic() < deadline:
+                talker.more(0.002)
+                reply = talker.take()
+                if reply is None and talker.id[0:] in blocked_ids(admin):
+                    talker.more(0.002)  # It may have been answered between the two looks.
+                    reply = talker.take()
+                    break
+            replies.append(reply)
+        return replies
+
+    def start(self, number, words):
+        for talkers in self.talkers:
+            talkers[number].s.sendall(encode(words))
+        if "0.01" in words and not self.queueing(number):
+            a, b = (talkers[number].reply() for talkers in self.talkers)
+        else:
+            a, b = self.answered(number, words)
+        self.note(number, words)
+        if a != b:
+            raise AssertionError(f"{a}, redis {b}")
+        if b is None:
+            self.blocked[number] = words
+        return b
+
+    def check_served(self):
+        """Whoever redis-server has answered meanwhile got the same from tierd; nobody else got anything."""
+        still = blocked_ids(self.admins[1])
+        for number in sorted(self.blocked):
+            ours, theirs = (talkers[number] for talkers in self.talkers)
+            if theirs.id in still:
+                continue
+            a, b = ours.reply(), theirs.reply()
+            if a != b:
+                raise AssertionError(f"waiting client {number} {self.blocked[number]}: {a}, redis {b}")
+            del self.blocked[number]
+        for number in self.blocked:
+            ours = self.talkers[0][number]
+            ours.more(0.0005)
+            if (value := ours.take()) is not None:
+                raise AssertionError(f"waiting client {number} {self.blocked[number]}: {value}, redis lets it wait")
+
+
+def waiting_words(r, names):
+    k = lambda: r.choice(["l1", "l2", "l3"])
+    z = lambda: r.choice(["z1", "z2"])
+    v = lambda: r.choice(["a", "b", "c"])
+    side = lambda: r.choice(["LEFT", "RIGHT"])
+    time_out = lambda: r.choice(["0", "0", "0", "0.01"])
+    waits = [
+        lambda: ["BLPOP", k(), k(), time_out()], lambda: ["BRPOP", k(), time_out()],
+        lambda: ["BLMOVE", k(), k(), side(), side(), time_out()], lambda: ["BRPOPLPUSH", k(), k(), time_out()],
+        lambda: ["BLMPOP", time_out(), "2", k(), k(), side(), "COUNT", "2"],
+        lambda: ["BZPOPMIN", z(), z(), time_out()], lambda: ["BZPOPMAX", z(), time_out()],
+        lambda: ["BZMPOP", time_out(), "2", z(), z(), "MIN", "COUNT", "2"],
+        lambda: ["XREAD", "BLOCK", "0", "STREAMS", "x1", "x2", "$", "$"],
+    ]
+    acts = [
+        lambda: ["LPUSH", k(), v()], lambda: ["RPUSH", k(), v(), v()], lambda: ["LPOP", k()], lambda: ["DEL", k()],
+        lambda: ["SET", k(), v()], lambda: ["RENAME", k(), k()], lambda: ["COPY", k(), k(), "REPLACE"],
+        # Not SWAPDB: redis-server serves the keys that become ready at once in the order of a hash table.
+        lambda: ["LMOVE", k(), k(), side(), side()], lambda: ["LLEN", k()],
+        lambda: ["MOVE", k(), r.choice(["0", "1"])], lambda: ["SELECT", r.choice(["0", "0", "1"])],
+        lambda: ["ZADD", z(), "1", v(), "2", v()], lambda: ["ZREM", z(), v()], lambda: ["XADD", "x1", "*", "f", v()],
+        lambda: ["LRANGE", k(), "0", "-1"], lambda: ["SORT", k(), "ALPHA", "STORE", k()],
+    ]
+    chosen = r.choice(waits if r.random() < 0.4 else acts)()
+    return chosen if chosen[0] in names else ["LPUSH", k(), v()]
+
+
+def waiting(server, real, seed, count=600):
+    """Blocking commands serve the same clients in the same order as redis-server."""
+    r = random.Random(seed)
+    for s in (server, real):
+        s.client().flushall()
+    known = [c.upper() for c in server.client().command()]
+    scene = Waiting(server, real, 7)
+    for i in range(count):
+        free = [n for n in range(scene.count) if n not in scene.blocked]
+        if len(free) < 2 or r.random() < 0.02:
+            for number in list(scene.blocked):
+                word = r.choice(["TIMEOUT", "ERROR"])
+                for admin, talkers in zip(scene.admins, scene.talkers):
+                    admin.execute_command("CLIENT", "UNBLOCK", talkers[number].id.decode(), word)
+            scene.check_served()
+            if scene.blocked:
+                raise AssertionError(f"seed {seed}: not unblocked: {scene.blocked}")
+            continue
+        number = r.choice(free)
+        lines = [waiting_words(r, known)]
+        if r.random() < 0.2:
+            lines = [["MULTI"], *[waiting_words(r, known) for _ in range(r.randint(1, 4))], ["EXEC"]]
+        try:
+            for line in lines:
+                scene.start(number, line)
+            scene.check_served()
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}, step {i}, client {number} {lines}: {error}; waiting: {scene.blocked}") from None

@@ -701,6 +701,7 @@ def transactions():
             transfers(server, seed)
             write_skew(server, seed)
             everything_at_once(server, seed)
+            queues(server, seed)
         server.stop()
 
 
@@ -717,9 +718,9 @@ def pubsub():
 # Beside redis-server ------------------------------------------------------------------------------
 
 from differential import differential, encode  # noqa: E402
-from conversations import conversation  # noqa: E402
+from conversations import conversation, waiting  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
-from transactions import everything_at_once, transfers, write_skew  # noqa: E402
+from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
 
 
 def run(test, *arguments):
@@ -757,12 +758,14 @@ if __name__ == "__main__":
                     run(differential, server, real, mode, loops, seed)
                 server.stop()
         real.stop()
-    if not wanted or "conversation" in wanted:
+    if not wanted or "conversation" in wanted or "waiting" in wanted:
         real = Server("redis-talk", ["redis-server", "--save", "", "--appendonly", "no"])
         for loops in (1, 3):
             server = tierd(f"talk-{loops}", "--io-threads", str(loops))
             for seed in (1, 2, 3):
-                run(conversation, server, real, seed)
+                for talk in (conversation, waiting):
+                    if not wanted or talk.__name__ in wanted:
+                        run(talk, server, real, seed)
             server.stop()
         real.stop()
     for server in servers:  # those of tests that failed

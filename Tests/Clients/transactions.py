@@ -141,3 +141,57 @@ def everything_at_once(server, seed, rounds=60):
                 raise AssertionError("a transaction was seen half-way")
 
     together(work, 4)
+
+
+def queues(server, seed, producers=3, consumers=6, each=200):
+    """Whatever is pushed is popped once, by whoever waits, also through a list in between; in the end
+    nobody waits and nothing is left.
+
+    Method: consumers of three kinds wait for several lists, while a demoter sends the lists to the SSD.
+    Elements are 500 bytes, so that there is something to demote.
+    """
+    names = [f"queue{i}" for i in range(3)]
+    got, lock = [], threading.Lock()
+    admin = server.client()
+    demoting = threading.Event()
+
+    def work(number):
+        r, client = random.Random(f"{seed}:{number}"), server.client()
+        if number == 0:
+            while not demoting.is_set():
+                client.execute_command("TIER", "DEMOTE", *names, "middle")
+        elif number <= producers:
+            for i in range(each):
+                value = f"{number}:{i}:".encode() + b"x" * 500
+                if r.random() < 0.3:
+                    pipe = client.pipeline(transaction=True)
+                    pipe.rpush(r.choice(names), value)
+                    pipe.incr("pushed")
+                    pipe.execute()
+                else:
+                    client.rpush(r.choice(names), value)
+        else:
+            while True:
+                if number % 3 == 0:
+                    taken = client.blpop(r.sample(names, 3) + ["end"], 0)[1]
+                elif number % 3 == 1:
+                    taken = client.execute_command("BLMOVE", "queue0", "middle", "LEFT", "RIGHT", 0.02)
+                    popped = client.blpop(["middle", "end"], 0.02)
+                    taken = popped[1] if popped else b"again"
+                else:
+                    taken = client.brpop([names[2], names[1], "middle", "end"], 0)[1]
+                if taken == b"end":
+                    return
+                if taken != b"again":
+                    with lock:
+                        got.append(taken)
+                        if len(got) == producers * each:
+                            demoting.set()
+                            for _ in range(consumers):
+                                admin.rpush("end", "end")
+
+    together(work, 1 + producers + consumers)
+    if len(set(got)) != producers * each or len(got) != producers * each:
+        raise AssertionError(f"seed {seed}: {len(got)} popped, {len(set(got))} different")
+    if admin.exists(*names, "middle", "end") or admin.info("clients")["blocked_clients"]:
+        raise AssertionError(f"seed {seed}: something is left, or somebody waits")

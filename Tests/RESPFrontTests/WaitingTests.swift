@@ -90,7 +90,7 @@ struct WaitingTests {
         #expect(pops.received == "*-1\r\n")
         server.advance(milliseconds: 100)
         server.settle()
-        #expect(moves.received == "$-1\r\n")
+        #expect(moves.received == "*-1\r\n")
         #expect(three.received == "_\r\n")
         #expect(server.state.audience.isListening == false)
         #expect(pops.raw("TPOP", "k", "x") == "-ERR timeout is not a float or out of range\r\n")
