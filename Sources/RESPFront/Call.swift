@@ -58,6 +58,12 @@ public final class Call {
     /// RAM a transaction was let in with and has not asked for yet.
     var grantedRoom = 0
     public var wordCount: Int { arguments.count }
+    /// The wait this command ends or goes on with, if its client has waited before.
+    var waiter: Waiter? { servedWaiter ?? (isInside ? nil : session.waiter) }
+    /// Set while a command runs on behalf of a client that waits.
+    var servedWaiter: Waiter?
+    /// Where XREAD goes on once there is something, set when it throws `CommandError.block`.
+    var starts: [StreamReadCommands.Start] = []
 
     /// Asks for RAM that the words of the request do not show: call it before anything is changed.
     /// Errors: waitForMemory, outOfMemory.

@@ -28,6 +28,7 @@ public struct CommandFlags: OptionSet, Sendable {
     public static let movableKeys = CommandFlags(rawValue: 1 << 16)
     public static let allowBusy = CommandFlags(rawValue: 1 << 17)
     public static let noAsyncLoading = CommandFlags(rawValue: 1 << 18)
+    public static let asking = CommandFlags(rawValue: 1 << 20)
     /// Takes a number of keys that may be 0 (EVAL).
     public static let noMandatoryKeys = CommandFlags(rawValue: 1 << 19)
     /// Moves from its first key, for which it waits, to the second; in a transaction it answers null if
@@ -43,7 +44,7 @@ public struct CommandFlags: OptionSet, Sendable {
         (.write, "write"), (.readonly, "readonly"), (.growsMemory, "denyoom"), (.admin, "admin"),
         (.pubsub, "pubsub"), (.noScript, "noscript"), (.blocking, "blocking"), (.loading, "loading"),
         (.stale, "stale"), (.skipMonitor, "skip_monitor"), (.skipSlowlog, "skip_slowlog"),
-        (.fast, "fast"), (.noAuth, "no_auth"), (.sentinel, "sentinel"), (.noMulti, "no_multi"),
+        (.asking, "asking"), (.fast, "fast"), (.noAuth, "no_auth"), (.sentinel, "sentinel"), (.noMulti, "no_multi"),
         (.movableKeys, "movablekeys"),
         (.noMandatoryKeys, "no_mandatory_keys"),
         (.allowBusy, "allow_busy"), (.noAsyncLoading, "no_async_loading"),

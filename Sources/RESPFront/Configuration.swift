@@ -30,6 +30,7 @@ public final class Configuration: @unchecked Sendable {
     public var maxmemory = 0
     public var maxmemoryPolicy = EvictionPolicy.noEviction
     public var encodingLimits = EncodingLimits()
+    public var streamLimits = Stream.Limits()
     public var databases = 16
     /// Seconds; 0 keeps idle clients.
     public var timeout = 0

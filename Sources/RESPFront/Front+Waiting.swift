@@ -35,6 +35,8 @@ extension Front {
         let waiter = Waiter(
             client: address(of: session), session: session, database: session.database,
             deadline: deadline, commandName: row.name, request: request)
+        if !call.starts.isEmpty { waiter.starts = call.starts }
+        call.starts = []
         session.waiter = waiter
         let count = row.flags.contains(.answersNull) ? min(1, keys.count) : keys.count
         for i in 0..<count {
@@ -126,6 +128,8 @@ extension Front {
         servingReply.removeAll()
         call.reply = ReplyWriter(servingReply, version: waiter.version)
         call.givenDatabase = waiter.database
+        call.servedWaiter = waiter
+        defer { call.servedWaiter = nil }
         let result = place.key.withView {
             runInside(row, waiter.request[0], for: session, ready: $0)
         }

@@ -52,8 +52,6 @@ extension SettingTable {
                 "list-max-listpack-size", alias: "list-max-ziplist-size", "-2",
                 Int64(Int32.min)...Int64(Int32.max)),
             number("list-compress-depth", "0"),
-            Setting("stream-node-max-bytes", .memory(any), .stored("4096")),
-            number("stream-node-max-entries", "100", any),
             number("active-defrag-cycle-min", "1", 1...99),
             number("active-defrag-cycle-max", "25", 1...99),
             number("active-defrag-threshold-lower", "10", 0...1000),

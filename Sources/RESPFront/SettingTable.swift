@@ -58,6 +58,8 @@ enum SettingTable {
         Setting("set-max-intset-entries", .integer(any), .number(\.encodingLimits.setIntsetEntries)),
         Setting("zset-max-listpack-entries", alias: "zset-max-ziplist-entries", .integer(any),
             .number(\.encodingLimits.sortedSetEntries)),
+        Setting("stream-node-max-bytes", .memory(any), .number(\.streamLimits.bytes)),
+        Setting("stream-node-max-entries", .integer(any), .number(\.streamLimits.entries)),
         Setting("zset-max-listpack-value", alias: "zset-max-ziplist-value", .memory(any),
             .number(\.encodingLimits.sortedSetValue)),
     ]

@@ -22,6 +22,8 @@ final class Waiter: @unchecked Sendable {
     let request: RequestList
     /// Name of the row, which each loop has its own of.
     let commandName: String
+    /// Where its streams are read from.
+    var starts: [StreamReadCommands.Start]?
     /// Hashes of the keys it is registered with.
     var places: [(key: [UInt8], hash: UInt64)] = []
     private let state = Atomic<State>(.waiting)

@@ -176,7 +176,7 @@ public final class ConsumerGroup {
     }
 
     /// Reads the pending entries and consumers.
-    func decode(_ reader: inout RDBReader) {
+    func decode(_ reader: inout RDBReader, hasActiveTimes: Bool) {
         var found: [StreamID: (Int64, UInt64)] = [:]
         for _ in 0..<reader.count(least: 25) {
             let id = reader.streamID()
@@ -184,8 +184,10 @@ public final class ConsumerGroup {
         }
         for _ in 0..<reader.count(least: 10) {
             let name = reader.string().array, seenAt = reader.int64()
+            let activeAt = hasActiveTimes ? reader.int64() : -1
             if reader.failed || name.withView({ self.consumer($0) }) != nil { return reader.fail() }
             let consumer = name.withView { addConsumer($0, seenAt: seenAt) }
+            consumer.activeAt = activeAt
             for _ in 0..<reader.count(least: 16) {
                 let id = reader.streamID()
                 guard !reader.failed, let (time, deliveries) = found.removeValue(forKey: id) else {

@@ -98,6 +98,7 @@ struct RDBReader: ~Copyable {
 
     mutating func fail() { failed = true }
     mutating func byte() -> UInt8 { take(1)?.load(as: UInt8.self) ?? 0 }
+    mutating func bytes(_ n: Int) -> ByteView { take(n).map { ByteView($0, n) } ?? .empty }
     mutating func int64() -> Int64 { take(8)?.loadUnaligned(as: Int64.self) ?? 0 }
     mutating func double() -> Double { Double(bitPattern: UInt64(bitPattern: int64())) }
 

@@ -14,6 +14,8 @@ public final class Stream: Structure {
     public internal(set) var entriesAdded: UInt64 = 0
     /// By name.
     public internal(set) var groups: [ConsumerGroup] = []
+    /// Of the RDB encoding being read: 1, 2 or 3.
+    var encodingVersion = 2
     /// Bytes of all blocks in the RDB encoding.
     private var nodeBytes = 0
 
@@ -197,19 +199,19 @@ public final class Stream: Structure {
     private func decodeFacts(_ reader: inout RDBReader) {
         func id() -> StreamID { StreamID(reader.unsigned(), reader.unsigned()) }
         let count = reader.unsigned()
-        let last = id(), first = id()
-        maxDeletedID = id()
-        entriesAdded = reader.unsigned()
+        let last = id()
+        let first = encodingVersion == 1 ? firstID : id()
+        maxDeletedID = encodingVersion == 1 ? .zero : id()
+        entriesAdded = encodingVersion == 1 ? count : reader.unsigned()
         if count != UInt64(length) || last < lastID || first > last { reader.fail() }
         lastID = last
         for _ in 0..<reader.count(least: 5) {
             let name = reader.string().array
-            let group = name.withView {
-                addGroup($0, lastID: id(), entriesRead: Int64(bitPattern: reader.unsigned()))
-            }
+            let given = id()
+            let read = encodingVersion == 1 ? distance(to: given) : Int64(bitPattern: reader.unsigned())
+            let group = name.withView { addGroup($0, lastID: given, entriesRead: read == -1 ? nil : read) }
             guard let group, !reader.failed else { return reader.fail() }
-            if group.entriesRead == -1 { group.entriesRead = nil }
-            group.decode(&reader)
+            group.decode(&reader, hasActiveTimes: encodingVersion == 3)
         }
     }
 

@@ -234,6 +234,16 @@ final class SortedStructure: Structure {
         return table.remove(key, hash)
     }
 
+    /// Bytes of the longest member.
+    var longestMember: Int {
+        var longest = 0
+        table.forEach {
+            longest = max(longest, table.member($0).key.count)
+            return true
+        }
+        return longest
+    }
+
     func rank(_ key: ByteView) -> Int? {
         let cell = table.find(key, MemberTable.short(hashing(key)))
         guard cell != 0 else { return nil }

@@ -1,0 +1,220 @@
+import Primitives
+
+/// Values as DUMP payloads and back. Shape: | RDB type 1 | RDB encoding … | RDB version 2 | CRC64 8 |.
+extension StagedKeys {
+    /// The RDB version written; up to `rdbVersionMax` is read: what is new in 11 and 12 (Redis 7.2, 7.4) is known.
+    private static let rdbVersion = 10
+    private static let rdbVersionMax = 12
+
+    /// A key's value, for exchange with any Redis since 7.0; nil if it is absent. No access is counted.
+    public func dump(_ i: Int) throws(CommandError) -> [UInt8]? {
+        guard let entry = entry(i) else { return nil }
+        var payload: [UInt8]
+        if entry.type == .string {
+            payload = StagedKeys.dumped(string: try peekString(i)!)
+        } else {
+            payload = try dumpedCollection(i, entry.type)
+        }
+        payload += [UInt8(StagedKeys.rdbVersion), 0]
+        let checksum = payload.withView { CRC64.checksum($0) }
+        withUnsafeBytes(of: checksum.littleEndian) { payload += $0 }
+        return payload
+    }
+
+    /// An integer of up to 32 bits is written as one, as Redis does.
+    private static func dumped(string value: ByteView) -> [UInt8] {
+        if value.count <= 11, let integer = Decimal.int64(value) {
+            if let small = Int8(exactly: integer) { return [RDBType.string, 0xc0, UInt8(bitPattern: small)] }
+            if let medium = Int16(exactly: integer) {
+                return [RDBType.string, 0xc1] + withUnsafeBytes(of: medium.littleEndian) { Array($0) }
+            }
+            if let large = Int32(exactly: integer) {
+                return [RDBType.string, 0xc2] + withUnsafeBytes(of: large.littleEndian) { Array($0) }
+            }
+        }
+        return encoded(RDBType.string, RDBWriter.stringBytes(value.count)) { $0.string(value) }
+    }
+
+    /// `count` bytes that `write` writes, behind a type byte.
+    private static func encoded(_ type: UInt8, _ count: Int, _ write: (inout RDBWriter) -> Void) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: count + 1) { buffer, used in
+            var writer = RDBWriter(UnsafeMutableRawPointer(buffer.baseAddress!))
+            writer.byte(type)
+            write(&writer)
+            used = writer.at - UnsafeMutableRawPointer(buffer.baseAddress!)
+            precondition(used == count + 1, "a value's encoding is not as long as it said")
+        }
+    }
+
+    private func dumpedCollection(_ i: Int, _ type: ValueType) throws(CommandError) -> [UInt8] {
+        guard case .flat(let bytes) = try current(i) else {
+            guard case .structure(let structure) = try current(i) else { return [] }
+            return StagedKeys.encoded(structure.rdbType, structure.encodedBytes) { writer in
+                var cursor: UInt64 = 0
+                while structure.encode(&writer, &cursor, budget: .max / 2) {}
+            }
+        }
+        let isWide = flag(i, Entry.wide)
+        switch type {
+        case .list:
+            return StagedKeys.encoded(RDBType.listQuicklist, 2 + RDBWriter.stringBytes(bytes.count)) {
+                $0.length(1)
+                $0.length(2)
+                $0.string(bytes)
+            }
+        case .set where !flag(i, Entry.intset), .hash where isWide:
+            return StagedKeys.dumped(elements: Listpack(bytes), type == .set ? RDBType.set : RDBType.hash)
+        case .sortedSet where isWide: return try dumpedScores(i)
+        default:
+            let rdbType = type == .hash ? RDBType.hashListpack
+                : type == .set ? RDBType.setIntset : RDBType.sortedSetListpack
+            return StagedKeys.encoded(rdbType, RDBWriter.stringBytes(bytes.count)) { $0.string(bytes) }
+        }
+    }
+
+    /// The elements of a listpack as strings: a set, or a hash of fields and values in turn.
+    private static func dumped(elements list: Listpack, _ type: UInt8) -> [UInt8] {
+        let members = type == RDBType.hash ? list.count / 2 : list.count
+        var count = RDBWriter.lengthBytes(members)
+        list.forEach { element, _, _ in
+            count += RDBWriter.stringBytes(element.count)
+            return true
+        }
+        return encoded(type, count) { writer in
+            writer.length(members)
+            var out = writer
+            list.forEach { element, _, _ in
+                element.withBytes { out.string($0) }
+                return true
+            }
+            writer = out
+        }
+    }
+
+    private func dumpedScores(_ i: Int) throws(CommandError) -> [UInt8] {
+        let set = SortedSetValue(self, i), members = try set.count()
+        var found: [([UInt8], Double)] = []
+        try set.forEach(from: members - 1, count: members, backward: true) {
+            found.append(($0.array, $1))
+            return true
+        }
+        let count = found.reduce(RDBWriter.lengthBytes(members)) { $0 + RDBWriter.stringBytes($1.0.count) + 8 }
+        return StagedKeys.encoded(RDBType.sortedSet, count) { writer in
+            writer.length(members)
+            for (member, score) in found {
+                member.withView { writer.string($0) }
+                writer.double(score)
+            }
+        }
+    }
+
+    // MARK: Restoring
+
+    /// Whether a payload's version and checksum are right.
+    public static func isIntact(_ payload: ByteView) -> Bool {
+        guard payload.count > 10 else { return false }
+        let foot = payload.base + (payload.count - 10)
+        guard Int(foot.loadUnaligned(as: UInt16.self).littleEndian) <= rdbVersionMax else { return false }
+        let checksum = foot.loadUnaligned(fromByteOffset: 2, as: UInt64.self).littleEndian
+        return checksum == CRC64.checksum(payload[0..<payload.count - 8])
+    }
+
+    /// Sets key `i` to the value of an intact payload, whatever it held; false if the payload makes no sense,
+    /// and nothing is changed then.
+    public func restore(_ i: Int, _ payload: ByteView, expiry: ExpiryChange) throws(CommandError) -> Bool {
+        let type = payload[0], body = payload[1..<payload.count - 10]
+        if type == RDBType.string {
+            var reader = RDBReader(body)
+            let value = reader.string()
+            if reader.failed || reader.remaining > 0 { return false }
+            setString(i, value, expiry: expiry)
+            return true
+        }
+        guard let decoder = StructureDecoder(rdbType: type, body, makeHeap(), worker.hashing),
+            case .done = decoder.step(budget: .max), decoder.remaining == 0
+        else { return false }
+        let structure = decoder.structure
+        if structure.count == 0, !(structure is Stream) { return false }
+        delete(i)
+        try adopt(i, structure, decoder.listpack)
+        if case .at(let time) = expiry { setExpiry(i, time) }
+        return true
+    }
+
+    /// Makes a structure the value of an absent key: a small one goes into the key's entry. `listpack`: the
+    /// bytes it was read from, if these can be kept.
+    private func adopt(_ i: Int, _ structure: Structure, _ listpack: ByteView?) throws(CommandError) {
+        switch structure {
+        case let table as TableStructure:
+            if table.isSet || table.expiringCount == 0, isSmall(table) {
+                return try adopt(i, members: table, listpack)
+            }
+            let isWide = table.count > limits.hashEntries || longest(table) > limits.hashValue
+            putStructure(i, table.isSet ? .set : .hash, table, flags: isWide && !table.isSet ? Entry.wide : 0)
+        case let sorted as SortedStructure:
+            guard isSmall(sorted) else {
+                let isWide = sorted.count > limits.sortedSetEntries || sorted.longestMember > limits.sortedSetValue
+                return putStructure(i, .sortedSet, sorted, flags: isWide ? Entry.wide : 0)
+            }
+            let set = SortedSetValue(self, i)
+            for rank in 0..<sorted.count {
+                let place = sorted.tree.place(rank: rank)
+                try set.set(sorted.table.member(sorted.tree.cell(place)).key, sorted.tree.score(place))
+            }
+        case let list as ListStructure:
+            guard list.encodedBytes <= StagedKeys.flatBytesMax, list.list.blockCount < 8 else {
+                return putStructure(i, .list, list)
+            }
+            var elements: [[UInt8]] = []
+            list.list.forEach(from: list.list.place(0), count: list.count) { elements.append($0.array) }
+            let target = ListValue(self, i)
+            for element in elements { try StagedKeys.lend(element) { v throws(CommandError) in try target.push(v, .tail) } }
+        default: putStructure(i, .stream, structure)
+        }
+    }
+
+    private static func lend(
+        _ bytes: [UInt8], _ body: (ByteView) throws(CommandError) -> Void
+    ) throws(CommandError) {
+        let result = bytes.withView { view in Result { () throws(CommandError) in try body(view) } }
+        try result.get()
+    }
+
+    private func isSmall(_ structure: Structure) -> Bool {
+        structure.count <= 512 && structure.encodedBytes <= StagedKeys.flatBytesMax / 2
+    }
+
+    private func longest(_ table: TableStructure) -> Int {
+        var longest = 0
+        table.table.forEach {
+            let member = table.table.member($0)
+            longest = max(longest, member.key.count, member.payload.count)
+            return true
+        }
+        return longest
+    }
+
+    private func adopt(
+        _ i: Int, members table: TableStructure, _ listpack: ByteView?
+    ) throws(CommandError) {
+        if !table.isSet, let listpack, listpack.count <= StagedKeys.flatBytesMax {
+            // In the order it came in.
+            let isWide = table.count > limits.hashEntries || longest(table) > limits.hashValue
+            let p = putFlat(i, .hash, count: listpack.count, flags: isWide ? Entry.wide : 0)
+            return p.copyMemory(from: listpack.base, byteCount: listpack.count)
+        }
+        var failure: CommandError?
+        table.table.forEach { cell in
+            let member = table.table.member(cell)
+            do throws(CommandError) {
+                if table.isSet {
+                    _ = try SetValue(self, i).add(member.key)
+                } else {
+                    _ = try HashValue(self, i).set(member.key, member.payload)
+                }
+            } catch { failure = error }
+            return failure == nil
+        }
+        if let failure { throw failure }
+    }
+}
