@@ -13,6 +13,7 @@ public final class CommandTable {
     static func families() -> [[Command]] {
         [
             StringCommands.rows(), BitmapCommands.rows(), HyperLogLogCommands.rows(),
+            ScriptCommands.rows(),
             ListCommands.rows(), HashCommands.rows(), SetCommands.rows(), GenericCommands.rows(),
             DatabaseCommands.rows(), ConnectionCommands.rows(), TransactionCommands.rows(),
             PubSubCommands.rows(), ServerCommands.rows(), AccessCommands.rows(),
