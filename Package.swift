@@ -41,12 +41,17 @@ let package = Package(
         .systemLibrary(name: "CLiburing", pkgConfig: "liburing", providers: [.apt(["liburing-dev"])]),
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .target(name: "CSystem"),
+        // Lua's headers name its version in their path; the libraries are Debian's.
+        .target(
+            name: "CScripting",
+            linkerSettings: ["lua5.1", "lua5.1-cjson", "lua5.1-bitop"].map { .linkedLibrary($0) }),
 
         module("Primitives", ["CSystem"]),
         module("IOUring", ["CLiburing", "CSystem", "Primitives"]),
         module("RESPWire", ["Primitives"]),
         module("TieredStore", ["Primitives", "CLZ4", "CSystem"]),
-        module("RESPFront", ["RESPWire", "TieredStore", "Primitives", "CSystem"]),
+        module("Scripting", ["CScripting", "Primitives"]),
+        module("RESPFront", ["RESPWire", "TieredStore", "Scripting", "Primitives", "CSystem"]),
         module("TierServer", ["RESPFront", "RESPWire", "TieredStore", "IOUring", "Primitives", "CSystem"]),
         module("Simulator", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),
 
@@ -58,6 +63,7 @@ let package = Package(
         tests("IOUringTests", ["IOUring", "Primitives", "CSystem"]),
         tests("RESPWireTests", ["RESPWire", "Primitives"]),
         tests("TieredStoreTests", ["TieredStore", "Primitives"]),
+        tests("ScriptingTests", ["Scripting", "Primitives"]),
         tests("RESPFrontTests", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),
         tests(
             "TierServerTests",

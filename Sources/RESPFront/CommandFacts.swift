@@ -20,7 +20,7 @@ extension Command {
     var categories: [String] {
         var chosen: Set<String> = []
         if flags.contains(.write) { chosen.insert("write") }
-        if flags.contains(.readonly) { chosen.insert("read") }
+        if flags.contains(.readonly), group != "scripting" { chosen.insert("read") }
         if flags.contains(.admin) { chosen.formUnion(["admin", "dangerous"]) }
         if flags.contains(.pubsub) { chosen.insert("pubsub") }
         if flags.contains(.blocking) { chosen.insert("blocking") }

@@ -23,6 +23,10 @@ public final class Front {
     var pausedSessions: [UInt32] = []
     private var woken: [UInt32] = []
     public let keys: StagedKeys
+    lazy var scripts = ScriptRunner(self)
+    let scriptPhase = ScriptPhase()
+    /// Waits until one of the loop's disk requests has ended; false if it cannot. For scripts.
+    public var finishReads: () -> Bool = { false }
     let call: Call
     /// The server's, which outlives its fronts.
     unowned(unsafe) let audience: Audience

@@ -25,6 +25,9 @@ public final class ServerState: @unchecked Sendable {
     public var requestShutdown: () -> Void = {}
     /// Resident set size in bytes, as the process is accounted by the kernel.
     public var residentSetSize: () -> Int = { 0 }
+    /// A script's log line and its level, 0 (debug) to 3 (warning).
+    public var logScript: (Int, ByteView) -> Void = { _, _ in }
+    let scripts = ScriptCache()
     /// Clients connected now, accepted since start, and turned away.
     public var connectedClients: () -> Int = { 0 }
     public var receivedConnections: () -> Int = { 0 }

@@ -48,6 +48,21 @@ public final class RequestList {
         }
     }
 
+    /// Copies a request whose words are given one by one.
+    public func append(count: Int, _ word: (Int) -> ByteView) {
+        firsts.append(wordCount)
+        reserve(words: count)
+        for i in 0..<count {
+            let word = word(i)
+            reserve(bytes: word.count)
+            (bytes + byteCount).copyMemory(from: word.base, byteCount: word.count)
+            (words + wordCount).initialize(
+                to: WordRange(offset: UInt32(byteCount), count: UInt32(word.count)))
+            wordCount += 1
+            byteCount += word.count
+        }
+    }
+
     /// Copies a request of one word.
     public func append(word: ByteView) {
         withUnsafeTemporaryAllocation(of: WordRange.self, capacity: 1) { range in

@@ -40,6 +40,8 @@ final class EventLoop {
     var nextCron: UInt64 = 0
     var cronCount = 0
     private var isWritingHeader = false
+    /// Completions that came while the loop waited for the disk alone.
+    private var deferred: [Completion] = []
 
     static let tierFile = FileSlot(0)
     static let receiveGroup = BufferGroup(1)
@@ -56,6 +58,7 @@ final class EventLoop {
         try ring.registerFiles(slots: 8)
         try ring.setFile(EventLoop.tierFile, to: server.tierFile.descriptor)
         try ring.registerMemory(worker.bufferMemory)
+        front.finishReads = { [unowned self] in finishReads() }
     }
 
     static func token(_ kind: Kind, _ slot: UInt32 = 0) -> CompletionToken {
@@ -131,7 +134,26 @@ final class EventLoop {
             milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: csystem_monotonic_ns())
     }
 
+    /// Hands over what the store wants read and waits until a disk request has ended, while everything
+    /// else on this loop waits: for a script that met a cold key it had not declared.
+    private func finishReads() -> Bool {
+        handOverDiskRequests()
+        guard (try? ring.submitAndWait(minimum: 1, timeoutNanoseconds: 100_000_000)) != nil
+        else { return false }
+        var more = CompletionBatch()
+        let count = ring.reap(into: &more)
+        for i in 0..<count {
+            if more[i].token.kind == Kind.disk.rawValue { handle(more[i]) } else { deferred.append(more[i]) }
+        }
+        return true
+    }
+
     private func takeCompletions() {
+        while !deferred.isEmpty {
+            let waiting = deferred
+            deferred.removeAll(keepingCapacity: true)
+            for completion in waiting { handle(completion) }
+        }
         while true {
             let count = ring.reap(into: &batch)
             for i in 0..<count { handle(batch[i]) }

@@ -87,6 +87,10 @@ public final class Server: @unchecked Sendable {
 
     private func connectState() {
         state.runAlone = { body in body() }
+        state.logScript = { [log] level, text in
+            let levels: [LogLevel] = [.debug, .verbose, .notice, .warning]
+            log.write(levels[level], text.text)
+        }
         state.residentSetSize = { [memory] in memory.residentSetSize() }
         state.wakeLoops = { [mailboxes] in for box in mailboxes { box.post(.lookAround) } }
         state.requestShutdown = { [unowned self] in stop() }

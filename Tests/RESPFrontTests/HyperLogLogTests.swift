@@ -10,7 +10,7 @@ struct HyperLogLogTests {
     @Test func damagedStringsAreErrors() {
         var random = Random(seed: 11)
         var sound = 0, corrupt = 0
-        for round in 0..<3000 {
+        for round in 0..<400 {
             var bytes = HyperLogLog.empty
             for i in 0..<Int.random(in: 0..<200, using: &random) { add(&bytes, "\(round) \(i)", limit: 300) }
             damage(&bytes, &random)
@@ -24,7 +24,7 @@ struct HyperLogLogTests {
             #expect(((try? HyperLogLog.dense(bytes)) != nil) == isSound)
             for i in 0..<50 { add(&bytes, "more \(i)", limit: Int.random(in: 0..<400, using: &random)) }
         }
-        #expect(sound > 100 && corrupt > 100, "\(sound) sound, \(corrupt) corrupt")
+        #expect(sound > 20 && corrupt > 20, "\(sound) sound, \(corrupt) corrupt")
     }
 
     private func damage(_ bytes: inout [UInt8], _ random: inout Random) {
@@ -65,7 +65,7 @@ struct BitsTests {
             let fill: [UInt8] = [0, 0xff, UInt8.random(in: 0...255, using: &random)]
             var bytes = [UInt8](repeating: fill.randomElement(using: &random)!, count: count)
             bytes[Int.random(in: 0..<count, using: &random)] = UInt8.random(in: 0...255, using: &random)
-            let bits = bytes.flatMap { byte in (0..<8).map { byte >> (7 - UInt8($0)) & 1 == 1 } }
+            let bits = (0..<count * 8).map { bytes[$0 / 8] >> (7 - UInt8($0 % 8)) & 1 == 1 }
             let first = Int.random(in: 0..<bits.count, using: &random)
             let last = Int.random(in: first..<bits.count, using: &random)
             let width = Int.random(in: 1...64, using: &random)

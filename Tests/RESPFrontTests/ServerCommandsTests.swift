@@ -347,8 +347,9 @@ struct ServerCommandsTests {
     @Test func everyHelpAnswers() throws {
         let server = try AdminServer()
         let client = server.connect()
+        // CLUSTER answers an error to everything while it is off, as in Redis 7.0.
         for row in server.state.fronts[0].table.rows
-        where row.subcommands.contains(where: { $0.ownName == "help" }) {
+        where row.name != "cluster" && row.subcommands.contains(where: { $0.ownName == "help" }) {
             let lines = try #require(try client.reply(row.name, "HELP").members).compactMap(\.text)
             #expect(
                 lines.first

@@ -32,7 +32,7 @@ struct RecordTests {
             value.withView { value in
                 body(Record.Content(
                     hash: 0x2122_2324_2526_2728, sequence: 0x1112_1314_1516_1718, database: 0x4142,
-                    type: .string, expiry: expiry, key: key, value: value))
+                    type: UInt8(ValueType.string.rawValue), expiry: expiry, key: key, value: value))
             }
         }
     }

@@ -18,13 +18,18 @@ enum HashCommands {
         let flags: CommandFlags = [.write, .growsMemory, .fast]
         return [
             row("hset", -4, flags, "2.0.0", "Sets fields of a hash.", "key field value [field value ...]",
-                complexity: "O(N) in the fields", set),
+                complexity: "O(N) in the fields", set)
+                .access("RW update"),
             row("hmset", -4, flags, "2.0.0", "Sets fields of a hash.", "key field value [field value ...]",
-                complexity: "O(N) in the fields", set),
+                complexity: "O(N) in the fields", set)
+                .access("RW update")
+                .deprecated("4.0.0", by: "`HSET` with multiple field-value pairs"),
             row("hsetnx", 4, flags, "2.0.0", "Sets a field of a hash if it is absent.", "key field value",
-                setIfAbsent),
+                setIfAbsent)
+                .access("RW insert"),
             row("hdel", -3, [.write, .fast], "2.0.0", "Deletes fields of a hash.", "key field [field ...]",
-                complexity: "O(N) in the fields", delete),
+                complexity: "O(N) in the fields", delete)
+                .access("RW delete"),
             row("hincrby", 4, flags, "2.0.0", "Adds to the number in a field.", "key field increment",
                 increment),
             row("hincrbyfloat", 4, flags, "2.6.0", "Adds to the floating-point number in a field.",
@@ -38,20 +43,28 @@ enum HashCommands {
             row("hget", 3, [.readonly, .fast], "2.0.0", "Returns the value of a field.", "key field", get),
             row("hmget", -3, [.readonly, .fast], "2.0.0", "Returns the values of fields.",
                 "key field [field ...]", complexity: "O(N) in the fields", getMany),
-            row("hlen", 2, [.readonly, .fast], "2.0.0", "Counts the fields.", "key", length),
+            row("hlen", 2, [.readonly, .fast], "2.0.0", "Counts the fields.", "key", length)
+                .access("RO"),
             row("hstrlen", 3, [.readonly, .fast], "3.2.0", "Returns the length of a field's value.",
-                "key field", valueLength),
+                "key field", valueLength)
+                .access("RO"),
             row("hexists", 3, [.readonly, .fast], "2.0.0", "Tells whether a field exists.", "key field",
-                exists),
-            row("hkeys", 2, [.readonly], "2.0.0", "Returns all fields.", "key", complexity: all, fields),
-            row("hvals", 2, [.readonly], "2.0.0", "Returns all values.", "key", complexity: all, values),
+                exists)
+                .access("RO"),
+            row("hkeys", 2, [.readonly], "2.0.0", "Returns all fields.", "key", complexity: all, fields)
+                .tips("nondeterministic_output_order"),
+            row("hvals", 2, [.readonly], "2.0.0", "Returns all values.", "key", complexity: all, values)
+                .tips("nondeterministic_output_order"),
             row("hgetall", 2, [.readonly], "2.0.0", "Returns all fields and values.", "key",
-                complexity: all, getAll),
+                complexity: all, getAll)
+                .tips("nondeterministic_output_order"),
             row("hrandfield", -2, [.readonly], "6.2.0", "Returns fields at random.",
-                "key [count [WITHVALUES]]", complexity: "O(N) in the count", random),
+                "key [count [WITHVALUES]]", complexity: "O(N) in the count", random)
+                .tips("nondeterministic_output"),
             row("hscan", -3, [.readonly], "2.8.0", "Walks over the fields in steps.",
                 "key cursor [MATCH pattern] [COUNT count]",
-                complexity: "O(1) a step, O(N) for the whole walk", scan),
+                complexity: "O(1) a step, O(N) for the whole walk", scan)
+                .tips("nondeterministic_output"),
         ]
     }
 

@@ -22,20 +22,27 @@ enum ListCommands {
         let elements = "key element [element ...]", each = "O(N) in the elements given"
         return [
             row("lpush", -3, flags, "1.0.0", "Adds elements at the head of a list.", elements,
-                complexity: each) { call throws(CommandError) in try push(call, .head) },
+                complexity: each) { call throws(CommandError) in try push(call, .head) }
+                .access("RW insert"),
             row("rpush", -3, flags, "1.0.0", "Adds elements at the tail of a list.", elements,
-                complexity: each) { call throws(CommandError) in try push(call, .tail) },
+                complexity: each) { call throws(CommandError) in try push(call, .tail) }
+                .access("RW insert"),
             row("lpushx", -3, flags, "2.2.0", "Adds elements at the head of a list that exists.", elements,
-                complexity: each) { call throws(CommandError) in try push(call, .head) },
+                complexity: each) { call throws(CommandError) in try push(call, .head) }
+                .access("RW insert"),
             row("rpushx", -3, flags, "2.2.0", "Adds elements at the tail of a list that exists.", elements,
-                complexity: each) { call throws(CommandError) in try push(call, .tail) },
+                complexity: each) { call throws(CommandError) in try push(call, .tail) }
+                .access("RW insert"),
             row("lpop", -2, [.write, .fast], "1.0.0", "Removes elements from the head and returns them.",
                 "key [count]", complexity: "O(N) in the count") { call throws(CommandError) in
-                    try pop(call, .head) },
+                    try pop(call, .head) }
+                .access("RW access delete"),
             row("rpop", -2, [.write, .fast], "1.0.0", "Removes elements from the tail and returns them.",
                 "key [count]", complexity: "O(N) in the count") { call throws(CommandError) in
-                    try pop(call, .tail) },
-            row("llen", 2, [.readonly, .fast], "1.0.0", "Counts the elements.", "key", length),
+                    try pop(call, .tail) }
+                .access("RW access delete"),
+            row("llen", 2, [.readonly, .fast], "1.0.0", "Counts the elements.", "key", length)
+                .access("RO"),
         ]
     }
 
@@ -47,13 +54,17 @@ enum ListCommands {
             row("lrange", 4, [.readonly], "1.0.0", "Returns a range of elements.", "key start stop",
                 complexity: "O(S+N): elements before, elements returned", range),
             row("lset", 4, [.write, .growsMemory], "1.0.0", "Sets an element by its index.",
-                "key index element", complexity: far, set),
+                "key index element", complexity: far, set)
+                .access("RW update"),
             row("linsert", 5, [.write, .growsMemory], "2.2.0", "Inserts an element beside another.",
-                "key <BEFORE | AFTER> pivot element", complexity: far, insert),
+                "key <BEFORE | AFTER> pivot element", complexity: far, insert)
+                .access("RW insert"),
             row("ltrim", 4, [.write], "1.0.0", "Removes all elements outside a range.", "key start stop",
-                complexity: "O(N) in the elements removed", trim),
+                complexity: "O(N) in the elements removed", trim)
+                .access("RW delete"),
             row("lrem", 4, [.write], "1.0.0", "Removes elements by their value.", "key count element",
-                complexity: "O(N) in the length of the list", remove),
+                complexity: "O(N) in the length of the list", remove)
+                .access("RW delete"),
             row("lpos", -3, [.readonly], "6.0.6", "Returns the index of matching elements.",
                 "key element [RANK rank] [COUNT num-matches] [MAXLEN len]",
                 complexity: "O(N) in the length of the list", positions),
@@ -64,13 +75,17 @@ enum ListCommands {
         let flags: CommandFlags = [.write, .growsMemory]
         return [
             row("lmove", 5, keys: two, flags, "6.2.0", "Moves an element to another list.",
-                "source destination <LEFT | RIGHT> <LEFT | RIGHT>", move),
+                "source destination <LEFT | RIGHT> <LEFT | RIGHT>", move)
+                .specs(.at(1, "RW access delete"), .at(2, "RW insert")),
             row("rpoplpush", 3, keys: two, flags, "1.2.0",
-                "Moves the last element of a list to the head of another.", "source destination", move),
+                "Moves the last element of a list to the head of another.", "source destination", move)
+                .specs(.at(1, "RW access delete"), .at(2, "RW insert"))
+                .deprecated("6.2.0", by: "`LMOVE` with the `RIGHT` and `LEFT` arguments"),
             row("lmpop", -4, keys: .counted(at: 1), [.write, .movableKeys], "7.0.0",
                 "Removes elements from the first list that has some.",
                 "numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
-                complexity: "O(N+M): keys, elements returned", popMany),
+                complexity: "O(N+M): keys, elements returned", popMany)
+                .access("RW access delete"),
         ]
     }
 
@@ -82,20 +97,26 @@ enum ListCommands {
             row("blpop", -3, keys: keys, pops, "2.0.0",
                 "Removes the head of the first list that has one, or waits for it.",
                 "key [key ...] timeout", complexity: "O(N) in the keys") { call throws(CommandError) in
-                    try blockingPop(call, .head) },
+                    try blockingPop(call, .head) }
+                .access("RW access delete"),
             row("brpop", -3, keys: keys, pops, "2.0.0",
                 "Removes the tail of the first list that has one, or waits for it.",
                 "key [key ...] timeout", complexity: "O(N) in the keys") { call throws(CommandError) in
-                    try blockingPop(call, .tail) },
+                    try blockingPop(call, .tail) }
+                .access("RW access delete"),
             row("blmove", 6, keys: two, moves, "6.2.0", "Moves an element to another list, or waits for it.",
-                "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout", blockingMove),
+                "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout", blockingMove)
+                .specs(.at(1, "RW access delete"), .at(2, "RW insert")),
             row("brpoplpush", 4, keys: two, moves, "2.2.0",
                 "Moves the last element of a list to the head of another, or waits for it.",
-                "source destination timeout", blockingMove),
+                "source destination timeout", blockingMove)
+                .specs(.at(1, "RW access delete"), .at(2, "RW insert"))
+                .deprecated("6.2.0", by: "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
             row("blmpop", -5, keys: .counted(at: 2), [.write, .blocking, .movableKeys], "7.0.0",
                 "Removes elements from the first list that has some, or waits for them.",
                 "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
-                complexity: "O(N+M): keys, elements returned", popMany),
+                complexity: "O(N+M): keys, elements returned", popMany)
+                .access("RW access delete"),
         ]
     }
 

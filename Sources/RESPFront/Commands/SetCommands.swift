@@ -19,25 +19,35 @@ enum SetCommands {
         let each = "O(N) in the members given"
         return [
             row("sadd", -3, [.write, .growsMemory, .fast], "1.0.0", "Adds members to a set.",
-                "key member [member ...]", complexity: each, add),
+                "key member [member ...]", complexity: each, add)
+                .access("RW insert"),
             row("srem", -3, [.write, .fast], "1.0.0", "Removes members from a set.",
-                "key member [member ...]", complexity: each, remove),
+                "key member [member ...]", complexity: each, remove)
+                .access("RW delete"),
             row("smove", 4, keys: .range(first: 1, last: 2, step: 1), [.write, .fast], "1.0.0",
-                "Moves a member to another set.", "source destination member", move),
+                "Moves a member to another set.", "source destination member", move)
+                .specs(.at(1, "RW access delete"), .at(2, "RW insert")),
             row("sismember", 3, [.readonly, .fast], "1.0.0", "Tells whether a member is in a set.",
-                "key member", isMember),
+                "key member", isMember)
+                .access("RO"),
             row("smismember", -3, [.readonly, .fast], "6.2.0", "Tells which members are in a set.",
                 "key member [member ...]", complexity: each, areMembers),
-            row("scard", 2, [.readonly, .fast], "1.0.0", "Counts the members.", "key", count),
+            row("scard", 2, [.readonly, .fast], "1.0.0", "Counts the members.", "key", count)
+                .access("RO"),
             row("smembers", 2, [.readonly], "1.0.0", "Returns all members.", "key",
-                complexity: "O(N) in the members of the set", all),
+                complexity: "O(N) in the members of the set", all)
+                .tips("nondeterministic_output_order"),
             row("spop", -2, [.write, .fast], "1.0.0", "Removes members at random and returns them.",
-                "key [count]", complexity: "O(N) in the count", pop),
+                "key [count]", complexity: "O(N) in the count", pop)
+                .access("RW access delete")
+                .tips("nondeterministic_output"),
             row("srandmember", -2, [.readonly], "1.0.0", "Returns members at random.", "key [count]",
-                complexity: "O(N) in the count", random),
+                complexity: "O(N) in the count", random)
+                .tips("nondeterministic_output"),
             row("sscan", -3, [.readonly], "2.8.0", "Walks over the members in steps.",
                 "key cursor [MATCH pattern] [COUNT count]",
-                complexity: "O(1) a step, O(N) for the whole walk", scan),
+                complexity: "O(1) a step, O(N) for the whole walk", scan)
+                .tips("nondeterministic_output"),
         ]
     }
 
@@ -47,17 +57,23 @@ enum SetCommands {
         let sum = "O(N) in the members of all sets", product = "O(N*M): smallest set, number of sets"
         return [
             row("sinter", -2, keys: all, [.readonly], "1.0.0", "Returns the intersection of sets.",
-                "key [key ...]", complexity: product, intersection),
+                "key [key ...]", complexity: product, intersection)
+                .tips("nondeterministic_output_order"),
             row("sunion", -2, keys: all, [.readonly], "1.0.0", "Returns the union of sets.",
-                "key [key ...]", complexity: sum, union),
+                "key [key ...]", complexity: sum, union)
+                .tips("nondeterministic_output_order"),
             row("sdiff", -2, keys: all, [.readonly], "1.0.0", "Returns the difference of sets.",
-                "key [key ...]", complexity: sum, difference),
+                "key [key ...]", complexity: sum, difference)
+                .tips("nondeterministic_output_order"),
             row("sinterstore", -3, keys: all, store, "1.0.0", "Stores the intersection of sets.",
-                "destination key [key ...]", complexity: product, intersection),
+                "destination key [key ...]", complexity: product, intersection)
+                .specs(.at(1, "RW update"), .from(2, "RO access")),
             row("sunionstore", -3, keys: all, store, "1.0.0", "Stores the union of sets.",
-                "destination key [key ...]", complexity: sum, union),
+                "destination key [key ...]", complexity: sum, union)
+                .specs(.at(1, "OW update"), .from(2, "RO access")),
             row("sdiffstore", -3, keys: all, store, "1.0.0", "Stores the difference of sets.",
-                "destination key [key ...]", complexity: sum, difference),
+                "destination key [key ...]", complexity: sum, difference)
+                .specs(.at(1, "OW update"), .from(2, "RO access")),
             row("sintercard", -3, keys: .counted(at: 1), [.readonly, .movableKeys], "7.0.0",
                 "Counts the members of the intersection of sets.",
                 "numkeys key [key ...] [LIMIT limit]", complexity: product, intersectionCount),

@@ -17,7 +17,7 @@ def commands(g):
             ["DRYRUN", "default", "get", "a"], ["DRYRUN", "default", "get"], ["DRYRUN", "default", "bad"], ["DRYRUN", "x", "get", "a"],
             ["DRYRUN", "default", "config", "get", "x"], ["DRYRUN", "default", "config", "bad"], ["DRYRUN", "default", "config|get", "x"],
             ["DELUSER", "x"], ["DELUSER", "x", "default"], ["LOAD"], ["SAVE"], ["BAD"], ["SETUSER", "default"], ["SETUSER", "default", "on"]])],
-        lambda: ["MODULE", *r.choice([["LIST"], ["LOAD", "x"], ["UNLOAD", "x"], ["LOADEX", "x"], ["BAD"], ["LIST", "x"]])],
+        lambda: ["MODULE", *r.choice([["LIST"], ["BAD"], ["LIST", "x"]])],
         lambda: ["MIGRATE", "h", "1", "nokey", n(), n()], lambda: ["BGSAVE", "x"], lambda: ["SAVE", "x"], lambda: ["PSYNC", "a", "x"],
         lambda: ["DEBUG", "PROTOCOL", r.choice(kinds)], lambda: ["DEBUG", "ERROR", r.choice(["XX y", "abc", "a\r\nb"])],
         lambda: ["DEBUG", *r.choice([["BAD"], ["LOG", "x"], ["CHANGE-REPL-ID"], ["QUICKLIST-PACKED-THRESHOLD", r.choice(["10b", "x"])],
