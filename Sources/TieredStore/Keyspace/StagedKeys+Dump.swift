@@ -57,23 +57,32 @@ extension StagedKeys {
         let isWide = flag(i, Entry.wide)
         switch type {
         case .list:
-            return StagedKeys.encoded(RDBType.listQuicklist, 2 + RDBWriter.stringBytes(bytes.count)) {
+            let list = FlatList(bytes)
+            return StagedKeys.encoded(RDBType.listQuicklist, 2 + RDBWriter.stringBytes(list.listpackBytes)) {
                 $0.length(1)
                 $0.length(2)
-                $0.string(bytes)
+                $0.length(list.listpackBytes)
+                list.writeListpack(&$0)
             }
         case .set where !flag(i, Entry.intset), .hash where isWide:
-            return StagedKeys.dumped(elements: Listpack(bytes), type == .set ? RDBType.set : RDBType.hash)
+            return StagedKeys.dumped(elements: FlatList(bytes), type == .set ? RDBType.set : RDBType.hash)
         case .sortedSet where isWide: return try dumpedScores(i)
         default:
-            let rdbType = type == .hash ? RDBType.hashListpack
-                : type == .set ? RDBType.setIntset : RDBType.sortedSetListpack
-            return StagedKeys.encoded(rdbType, RDBWriter.stringBytes(bytes.count)) { $0.string(bytes) }
+            if type == .set {
+                return StagedKeys.encoded(RDBType.setIntset, RDBWriter.stringBytes(bytes.count)) {
+                    $0.string(bytes)
+                }
+            }
+            let list = FlatList(bytes), rdbType = type == .hash ? RDBType.hashListpack : RDBType.sortedSetListpack
+            return StagedKeys.encoded(rdbType, RDBWriter.stringBytes(list.listpackBytes)) {
+                $0.length(list.listpackBytes)
+                list.writeListpack(&$0)
+            }
         }
     }
 
     /// The elements of a listpack as strings: a set, or a hash of fields and values in turn.
-    private static func dumped(elements list: Listpack, _ type: UInt8) -> [UInt8] {
+    private static func dumped(elements list: FlatList, _ type: UInt8) -> [UInt8] {
         let members = type == RDBType.hash ? list.count / 2 : list.count
         var count = RDBWriter.lengthBytes(members)
         list.forEach { element, _, _ in

@@ -14,8 +14,8 @@ import Primitives
 /// Why:    self-describing, so that the log can be rebuilt into an index without another file;
 ///         lengths precede key and payload, so that a scan can skip without parsing.
 /// Type:   low four bits: `ValueType`; above: the flags of `Entry.recorded`.
-/// The payload of a string is its bytes; that of a small collection its listpack or intset, as it stands
-/// in RDB files behind a length; that of a large one its RDB encoding.
+/// The payload of a string is its bytes; that of a small collection its intset or
+/// listpack as in RDB files, less the frame that repeats the length; that of a large one its RDB encoding.
 public struct Record {
     public static let headerSize = 48
     public static let compressed: UInt8 = 1

@@ -24,7 +24,7 @@ final class Restoration {
 extension StoreWorker {
     /// Bytes checked and members read in one turn.
     private static var checkedBytes: Int { 1 << 20 }
-    private static var restoredMembers: Int { 1000 }
+    private static var restoredMembers: Int { 500 }
     /// A record of up to this length is read at once.
     private static var atOnceBytes: Int { 32 << 10 }
 

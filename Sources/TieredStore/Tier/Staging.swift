@@ -61,23 +61,44 @@ extension StoreWorker {
         }
         staging[index].pointee.memory = memory
         staging[index].pointee.readAt = instant
-        request(.read, offset: position, length: length, memory: memory, .read(index))
+        staging[index].pointee.received = 0
+        let piece = min(length, StoreWorker.readPieceBytes)
+        request(.read, offset: position, length: piece, memory: memory, .read(index))
+        return true
+    }
+
+    /// A longer read goes in pieces: the kernel prepares the memory for one while it is being asked for,
+    /// which for 24 MiB holds the loop up for 10 ms.
+    private static var readPieceBytes: Int { 512 << 10 }
+
+    /// A piece has arrived: asks for the next one; false when there is none, or the piece is not whole.
+    private func readOn(_ leader: UInt32, result: Int) -> Bool {
+        let (position, length) = extent(staging[leader].pointee.address)
+        let done = staging[leader].pointee.received
+        guard result == min(length - done, StoreWorker.readPieceBytes) else { return false }
+        let next = done + result
+        staging[leader].pointee.received = next
+        if next == length { return false }
+        request(
+            .read, offset: position + next, length: min(length - next, StoreWorker.readPieceBytes),
+            memory: staging[leader].pointee.memory! + next, .read(leader))
         return true
     }
 
     /// The read that record `leader` leads has ended.
     func completeRead(_ leader: UInt32, result: Int) {
+        if readOn(leader, result: result) { return }
         let (_, length) = extent(staging[leader].pointee.address)
-        let memory = staging[leader].pointee.memory!
+        let memory = staging[leader].pointee.memory!, received = staging[leader].pointee.received
         staging[leader].pointee.memory = nil
-        if result == length { counters.bytesRead += UInt64(result) } else { counters.readErrors += 1 }
+        if received == length { counters.bytesRead += UInt64(length) } else { counters.readErrors += 1 }
         if instant > staging[leader].pointee.readAt {
             counters.coldReadLatency.record(instant - staging[leader].pointee.readAt)
         }
         var index = leader, isKept = false
         while index != StagingTable.none {
             let next = staging[index].pointee.rider
-            if result != length {
+            if received != length {
                 staging[index].pointee.state = .failed
             } else if !decode(index, memory, length) {
                 isKept = true

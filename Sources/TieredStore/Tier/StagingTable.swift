@@ -24,6 +24,8 @@ final class StagingTable {
         var structure: Unmanaged<Structure>?
         /// Where the read it leads puts its bytes; nil: no read, or one that another record leads.
         var memory: UnsafeMutableRawPointer?
+        /// Bytes of that read which have arrived: a long one goes in pieces.
+        var received = 0
         /// Monotonic nanoseconds at which that read was asked for.
         var readAt: UInt64 = 0
         /// Requests that will use it.

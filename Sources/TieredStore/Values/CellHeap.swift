@@ -14,7 +14,7 @@ final class CellHeap {
     static let chunkBytes = 64 << 10
     static let cellBytesMax = 8 << 10
     private static let largeBit: Reference = 1 << 31
-    private static let classCount = 52
+    private static let classCount = 72
 
     private unowned(unsafe) let extents: Extents
     private var chunks: UnsafeMutablePointer<UnsafeMutableRawPointer>
@@ -69,16 +69,16 @@ final class CellHeap {
 
     // MARK: Cells
 
-    /// Class of a cell: steps of 8 bytes up to 256, then four steps to a doubling.
+    /// Class of a cell: steps of 8 bytes up to 256, then eight steps to a doubling.
     @inline(__always)
     private static func sizeClass(_ bytes: Int) -> (index: Int, bytes: Int) {
         if bytes <= 256 {
             let units = max(1, (bytes + 7) >> 3)
             return (units - 1, units << 3)
         }
-        let shift = Int.bitWidth - 1 - (bytes - 1).leadingZeroBitCount - 2
-        let mantissa = ((bytes - 1) >> shift) + 1  // 5…8
-        return (32 + (shift - 6) * 4 + mantissa - 5, mantissa << shift)
+        let shift = Int.bitWidth - 1 - (bytes - 1).leadingZeroBitCount - 3
+        let mantissa = ((bytes - 1) >> shift) + 1  // 9…16
+        return (32 + (shift - 5) * 8 + mantissa - 9, mantissa << shift)
     }
 
     /// Bytes a cell allocated for `bytes` has.

@@ -226,18 +226,19 @@ enum Packed {
     }
 }
 
-/// A listpack: a small hash, list, sorted set or set as it lies in its entry.
+/// A small hash, list, sorted set or set as it lies in its entry: a listpack without what the length of the
+/// value tells already.
 ///
-/// Shape:  | bytes 4 | elements 2, 65535: not known | entries … | 0xff |
-struct Listpack {
-    static let headerSize = 6
-    static let emptySize = 7
+/// Shape:  | elements 2, 65535: not known | entries … |
+struct FlatList {
+    static let headerSize = 2
+    static let emptySize = 2
     let bytes: ByteView
 
     init(_ bytes: ByteView) { self.bytes = bytes }
 
     var count: Int {
-        let known = bytes.base.loadUnaligned(fromByteOffset: 4, as: UInt16.self)
+        let known = bytes.base.loadUnaligned(as: UInt16.self)
         if known != .max { return Int(known) }
         var count = 0
         forEach { _, _, _ in
@@ -248,9 +249,9 @@ struct Listpack {
     }
 
     /// Offset behind the last entry.
-    var endOffset: Int { bytes.count - 1 }
+    var endOffset: Int { bytes.count }
 
-    func isEnd(_ offset: Int) -> Bool { offset >= bytes.count - 1 }
+    func isEnd(_ offset: Int) -> Bool { offset >= bytes.count }
 
     @inline(__always)
     func read(_ offset: Int) -> (element: Element, size: Int) { Packed.read(bytes.base + offset) }
@@ -275,7 +276,7 @@ struct Listpack {
         let wanted = index < 0 ? index + count : index
         guard wanted >= 0, wanted < count else { return nil }
         if wanted < count / 2 {
-            var at = Listpack.headerSize
+            var at = FlatList.headerSize
             for _ in 0..<wanted { at += read(at).size }
             return at
         }
@@ -287,7 +288,7 @@ struct Listpack {
     /// Offset of the first element at a multiple of `step` that is `wanted`.
     func find(_ wanted: ByteView, step: Int) -> Int? {
         let integer = Decimal.int64(wanted)
-        var at = Listpack.headerSize
+        var at = FlatList.headerSize
         while !isEnd(at) {
             let (element, size) = read(at)
             switch element {
@@ -299,6 +300,40 @@ struct Listpack {
         }
         return nil
     }
+
+    static func seal(_ p: UnsafeMutableRawPointer, count: Int) {
+        p.storeBytes(of: UInt16(min(count, 65535)), as: UInt16.self)
+    }
+
+    /// Bytes of the same list as a listpack, and its writing.
+    var listpackBytes: Int { bytes.count + Listpack.emptySize - FlatList.emptySize }
+
+    func writeListpack(_ writer: inout RDBWriter) {
+        let start = writer.at
+        writer.at += 4
+        writer.raw(bytes)
+        writer.byte(Packed.end)
+        start.storeBytes(of: UInt32(listpackBytes), as: UInt32.self)
+    }
+}
+
+/// A listpack, the packed list of RDB files.
+///
+/// Shape:  | bytes 4 | elements 2, 65535: not known | entries … | 0xff |
+struct Listpack {
+    static let headerSize = 6
+    static let emptySize = 7
+    let bytes: ByteView
+
+    init(_ bytes: ByteView) { self.bytes = bytes }
+
+    /// The same list without its frame.
+    var flat: FlatList { FlatList(bytes[4..<bytes.count - 1]) }
+
+    func isEnd(_ offset: Int) -> Bool { offset >= bytes.count - 1 }
+
+    @inline(__always)
+    func read(_ offset: Int) -> (element: Element, size: Int) { Packed.read(bytes.base + offset) }
 
     /// Writes the header and end of a listpack of `bytes` in all and `count` elements.
     static func seal(_ p: UnsafeMutableRawPointer, bytes: Int, count: Int) {

@@ -32,11 +32,11 @@ extension HashValue {
 
     /// What the key holds now.
     private func with<R>(
-        absent: @autoclosure () -> R, flat: (Listpack) -> R, table: (TableStructure) -> R
+        absent: @autoclosure () -> R, flat: (FlatList) -> R, table: (TableStructure) -> R
     ) throws(CommandError) -> R {
         switch try keys.current(i) {
         case .absent: return absent()
-        case .flat(let bytes): return flat(Listpack(bytes))
+        case .flat(let bytes): return flat(FlatList(bytes))
         case .structure(let structure): return table(unsafeDowncast(structure, to: TableStructure.self))
         }
     }
@@ -62,7 +62,7 @@ extension HashValue {
         try with(
             absent: (),
             flat: { list in
-                var at = Listpack.headerSize
+                var at = FlatList.headerSize
                 while !list.isEnd(at) {
                     let (field, size) = list.read(at)
                     let (value, valueSize) = list.read(at + size)
@@ -106,7 +106,7 @@ extension HashValue {
             let member = table.member(table.random(&keys.worker.random))
             return (.bytes(member.key), .bytes(member.payload))
         case .flat(let bytes):
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             let pick = Int(keys.worker.random.below(UInt64(list.count / 2)))
             let at = list.offset(of: 2 * pick)!
             let (field, size) = list.read(at)
@@ -126,17 +126,17 @@ extension HashValue {
         let isNew: Bool
         switch try keys.current(i) {
         case .absent:
-            let count = Listpack.emptySize + Packed.size(field) + Packed.size(value)
+            let count = FlatList.emptySize + Packed.size(field) + Packed.size(value)
             if count > StagedKeys.flatBytesMax {
                 keys.putStructure(i, .hash, makeTable())
                 return try set(field, value)
             }
             let p = keys.putFlat(i, .hash, count: count)
-            let size = Packed.write(field, p + Listpack.headerSize)
-            Packed.write(value, p + Listpack.headerSize + size)
-            Listpack.seal(p, bytes: count, count: 2)
+            let size = Packed.write(field, p + FlatList.headerSize)
+            Packed.write(value, p + FlatList.headerSize + size)
+            FlatList.seal(p, count: 2)
             isNew = true
-        case .flat(let bytes): isNew = try setFlat(Listpack(bytes), field, value)
+        case .flat(let bytes): isNew = try setFlat(FlatList(bytes), field, value)
         case .structure:
             let table = unsafeDowncast(try keys.beginStructureChange(i), to: TableStructure.self)
             let expiry = keepsExpiry ? table.find(field)?.expiry : nil
@@ -150,17 +150,16 @@ extension HashValue {
     }
 
     private func setFlat(
-        _ list: Listpack, _ field: ByteView, _ value: ByteView
+        _ list: FlatList, _ field: ByteView, _ value: ByteView
     ) throws(CommandError) -> Bool {
         let count = list.count, valueSize = Packed.size(value)
         if let at = list.find(field, step: 2) {
             let place = at + list.read(at).size
             let old = list.read(place).size
             if list.bytes.count - old + valueSize > StagedKeys.flatBytesMax { return try widen(field, value) }
-            let bytes = list.bytes.count - old + valueSize
             let p = try keys.splice(i, at: place, removing: old, inserting: valueSize)
             Packed.write(value, p + place)
-            Listpack.seal(p, bytes: bytes, count: count)
+            FlatList.seal(p, count: count)
             return false
         }
         let fieldSize = Packed.size(field)
@@ -170,7 +169,7 @@ extension HashValue {
         let p = try keys.splice(i, at: end, removing: 0, inserting: fieldSize + valueSize)
         Packed.write(field, p + end)
         Packed.write(value, p + end + fieldSize)
-        Listpack.seal(p, bytes: bytes, count: count + 2)
+        FlatList.seal(p, count: count + 2)
         return true
     }
 
@@ -199,14 +198,14 @@ extension HashValue {
         switch try keys.current(i) {
         case .absent: return false
         case .flat(let bytes):
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             guard let at = list.find(field, step: 2) else { return false }
             let count = list.count - 2
             if count == 0 { return keys.delete(i) }
             let size = list.read(at).size
             let removed = size + list.read(at + size).size
             let p = try keys.splice(i, at: at, removing: removed, inserting: 0)
-            Listpack.seal(p, bytes: bytes.count - removed, count: count)
+            FlatList.seal(p, count: count)
             return true
         case .structure(let structure):
             guard unsafeDowncast(structure, to: TableStructure.self).find(field) != nil else { return false }

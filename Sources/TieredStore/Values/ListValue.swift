@@ -34,7 +34,7 @@ extension ListValue {
     public func count() throws(CommandError) -> Int {
         switch try keys.current(i) {
         case .absent: 0
-        case .flat(let bytes): Listpack(bytes).count
+        case .flat(let bytes): FlatList(bytes).count
         case .structure(let structure): structure.count
         }
     }
@@ -44,7 +44,7 @@ extension ListValue {
         switch try keys.current(i) {
         case .absent: return nil
         case .flat(let bytes):
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             return list.offset(of: index).map { list.read($0).element }
         case .structure(let structure):
             let list = large(structure).list
@@ -62,7 +62,7 @@ extension ListValue {
         switch try keys.current(i) {
         case .absent: return
         case .flat(let bytes):
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             var left = count
             list.forEach(from: list.offset(of: start)!) { element, _, _ in
                 visit(element)
@@ -81,8 +81,8 @@ extension ListValue {
         switch try keys.current(i) {
         case .absent: return
         case .flat(let bytes):
-            let list = Listpack(bytes), count = list.count
-            var at = isBackward ? list.endOffset : Listpack.headerSize
+            let list = FlatList(bytes), count = list.count
+            var at = isBackward ? list.endOffset : FlatList.headerSize
             for n in 0..<count {
                 if isBackward { at = list.previous(at) }
                 let (element, size) = list.read(at)
@@ -107,25 +107,25 @@ extension ListValue {
         let size = Packed.size(element)
         switch try keys.current(i) {
         case .absent:
-            let bytes = Listpack.emptySize + size
+            let bytes = FlatList.emptySize + size
             if bytes > StagedKeys.flatBytesMax {
                 let structure = ListStructure(keys.makeHeap())
                 structure.list.pushBack(element)
                 return keys.putStructure(i, .list, structure)
             }
             let p = keys.putFlat(i, .list, count: bytes)
-            Packed.write(element, p + Listpack.headerSize)
-            Listpack.seal(p, bytes: bytes, count: 1)
+            Packed.write(element, p + FlatList.headerSize)
+            FlatList.seal(p, count: 1)
         case .flat(let old):
-            let list = Listpack(old), count = list.count + 1, bytes = old.count + size
+            let list = FlatList(old), count = list.count + 1, bytes = old.count + size
             if bytes > StagedKeys.flatBytesMax {
                 try makeStructured()
                 return try push(element, end)
             }
-            let at = end == .head ? Listpack.headerSize : list.endOffset
+            let at = end == .head ? FlatList.headerSize : list.endOffset
             let p = try keys.splice(i, at: at, removing: 0, inserting: size)
             Packed.write(element, p + at)
-            Listpack.seal(p, bytes: bytes, count: count)
+            FlatList.seal(p, count: count)
         case .structure:
             let list = large(try keys.beginStructureChange(i))
             if end == .head { list.list.pushFront(element) } else { list.list.pushBack(element) }
@@ -135,7 +135,7 @@ extension ListValue {
     private func makeStructured() throws(CommandError) {
         let structure = ListStructure(keys.makeHeap())
         if case .flat(let bytes) = try keys.current(i) {
-            Listpack(bytes).forEach { element, _, _ in
+            FlatList(bytes).forEach { element, _, _ in
                 element.withBytes { structure.list.pushBack($0) }
                 return true
             }
@@ -149,16 +149,15 @@ extension ListValue {
         switch try keys.current(i) {
         case .absent: return
         case .flat(let bytes):
-            let list = Listpack(bytes), left = list.count - count
+            let list = FlatList(bytes), left = list.count - count
             if left == 0 {
                 keys.delete(i)
                 return
             }
             let from = list.offset(of: start)!
             let to = start + count == list.count ? list.endOffset : list.offset(of: start + count)!
-            let size = bytes.count - (to - from)
             let p = try keys.splice(i, at: from, removing: to - from, inserting: 0)
-            Listpack.seal(p, bytes: size, count: left)
+            FlatList.seal(p, count: left)
         case .structure:
             let list = large(try keys.beginStructureChange(i))
             if list.count == count {
@@ -175,7 +174,7 @@ extension ListValue {
         switch try keys.current(i) {
         case .absent: return
         case .flat(let bytes):
-            let list = Listpack(bytes), count = list.count, at = list.offset(of: index)!
+            let list = FlatList(bytes), count = list.count, at = list.offset(of: index)!
             let old = list.read(at).size, size = Packed.size(element)
             if bytes.count - old + size > StagedKeys.flatBytesMax {
                 try makeStructured()
@@ -183,7 +182,7 @@ extension ListValue {
             }
             let p = try keys.splice(i, at: at, removing: old, inserting: size)
             Packed.write(element, p + at)
-            Listpack.seal(p, bytes: bytes.count - old + size, count: count)
+            FlatList.seal(p, count: count)
         case .structure:
             let list = large(try keys.beginStructureChange(i))
             list.list.replace(list.list.place(index), by: element)
@@ -195,7 +194,7 @@ extension ListValue {
         switch try keys.current(i) {
         case .absent: return
         case .flat(let bytes):
-            let list = Listpack(bytes), count = list.count, size = Packed.size(element)
+            let list = FlatList(bytes), count = list.count, size = Packed.size(element)
             if bytes.count + size > StagedKeys.flatBytesMax {
                 try makeStructured()
                 return try insert(element, at: index, after: after)
@@ -204,7 +203,7 @@ extension ListValue {
             if after { at += list.read(at).size }
             let p = try keys.splice(i, at: at, removing: 0, inserting: size)
             Packed.write(element, p + at)
-            Listpack.seal(p, bytes: bytes.count + size, count: count + 1)
+            FlatList.seal(p, count: count + 1)
         case .structure:
             let list = large(try keys.beginStructureChange(i))
             list.list.insert(element, at: list.list.place(index), after: after)

@@ -30,12 +30,12 @@ extension SetValue {
 
     /// What the key holds now.
     private func with<R>(
-        absent: @autoclosure () -> R, integers: (Intset) -> R, list: (Listpack) -> R,
+        absent: @autoclosure () -> R, integers: (Intset) -> R, list: (FlatList) -> R,
         table: (TableStructure) -> R
     ) throws(CommandError) -> R {
         switch try keys.current(i) {
         case .absent: return absent()
-        case .flat(let bytes): return isIntset ? integers(Intset(bytes)) : list(Listpack(bytes))
+        case .flat(let bytes): return isIntset ? integers(Intset(bytes)) : list(FlatList(bytes))
         case .structure(let structure): return table(unsafeDowncast(structure, to: TableStructure.self))
         }
     }
@@ -105,7 +105,7 @@ extension SetValue {
             create(member)
             return true
         case .flat(let bytes):
-            return isIntset ? try add(member, Intset(bytes)) : try add(member, Listpack(bytes))
+            return isIntset ? try add(member, Intset(bytes)) : try add(member, FlatList(bytes))
         case .structure(let structure):
             if unsafeDowncast(structure, to: TableStructure.self).find(member) != nil { return false }
             let table = unsafeDowncast(try keys.beginStructureChange(i), to: TableStructure.self)
@@ -121,15 +121,15 @@ extension SetValue {
             Intset.write(integer, width: width, p + Intset.headerSize)
             return
         }
-        let count = Listpack.emptySize + Packed.size(member)
+        let count = FlatList.emptySize + Packed.size(member)
         if count > StagedKeys.flatBytesMax {
             let table = makeTable()
             table.set(member, .empty)
             return keys.putStructure(i, .set, table)
         }
         let p = keys.putFlat(i, .set, count: count)
-        Packed.write(member, p + Listpack.headerSize)
-        Listpack.seal(p, bytes: count, count: 1)
+        Packed.write(member, p + FlatList.headerSize)
+        FlatList.seal(p, count: 1)
     }
 
     private func add(_ member: ByteView, _ set: Intset) throws(CommandError) -> Bool {
@@ -169,14 +169,14 @@ extension SetValue {
             if case .integer(let value) = $0 { members.append(value) }
             return true
         }
-        let count = members.reduce(Listpack.emptySize) { $0 + Packed.size($1) }
+        let count = members.reduce(FlatList.emptySize) { $0 + Packed.size($1) }
         let p = keys.putFlat(i, .set, count: count)
-        var at = Listpack.headerSize
+        var at = FlatList.headerSize
         for value in members { at += Packed.write(value, p + at) }
-        Listpack.seal(p, bytes: count, count: members.count)
+        FlatList.seal(p, count: members.count)
     }
 
-    private func add(_ member: ByteView, _ list: Listpack) throws(CommandError) -> Bool {
+    private func add(_ member: ByteView, _ list: FlatList) throws(CommandError) -> Bool {
         if list.find(member, step: 1) != nil { return false }
         let count = list.count, size = Packed.size(member), bytes = list.bytes.count + size
         if bytes > StagedKeys.flatBytesMax || count >= SetValue.listpackMax {
@@ -186,7 +186,7 @@ extension SetValue {
         let end = list.endOffset
         let p = try keys.splice(i, at: end, removing: 0, inserting: size)
         Packed.write(member, p + end)
-        Listpack.seal(p, bytes: bytes, count: count + 1)
+        FlatList.seal(p, count: count + 1)
         return true
     }
 
@@ -209,7 +209,7 @@ extension SetValue {
         switch try keys.current(i) {
         case .absent: return false
         case .flat(let bytes):
-            return isIntset ? try remove(member, Intset(bytes)) : try remove(member, Listpack(bytes))
+            return isIntset ? try remove(member, Intset(bytes)) : try remove(member, FlatList(bytes))
         case .structure(let structure):
             guard unsafeDowncast(structure, to: TableStructure.self).find(member) != nil else { return false }
             let table = unsafeDowncast(try keys.beginStructureChange(i), to: TableStructure.self)
@@ -229,12 +229,12 @@ extension SetValue {
         return true
     }
 
-    private func remove(_ member: ByteView, _ list: Listpack) throws(CommandError) -> Bool {
+    private func remove(_ member: ByteView, _ list: FlatList) throws(CommandError) -> Bool {
         guard let at = list.find(member, step: 1) else { return false }
-        let count = list.count - 1, size = list.read(at).size, bytes = list.bytes.count - size
+        let count = list.count - 1, size = list.read(at).size
         if count == 0 { return keys.delete(i) }
         let p = try keys.splice(i, at: at, removing: size, inserting: 0)
-        Listpack.seal(p, bytes: bytes, count: count)
+        FlatList.seal(p, count: count)
         return true
     }
 }

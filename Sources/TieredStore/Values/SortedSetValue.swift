@@ -52,7 +52,7 @@ extension SortedSetValue {
     public func count() throws(CommandError) -> Int {
         switch try keys.current(i) {
         case .absent: 0
-        case .flat(let bytes): Listpack(bytes).count / 2
+        case .flat(let bytes): FlatList(bytes).count / 2
         case .structure(let structure): structure.count
         }
     }
@@ -61,7 +61,7 @@ extension SortedSetValue {
         switch try keys.current(i) {
         case .absent: return nil
         case .flat(let bytes):
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             guard let at = list.find(member, step: 2) else { return nil }
             return SortedSetValue.score(list.read(at + list.read(at).size).element)
         case .structure(let structure): return large(structure).score(member)
@@ -74,9 +74,9 @@ extension SortedSetValue {
         case .absent: return nil
         case .flat(let bytes):
             var rank = 0
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             guard let wanted = list.find(member, step: 2) else { return nil }
-            var at = Listpack.headerSize
+            var at = FlatList.headerSize
             while at < wanted {
                 at += list.read(at).size
                 at += list.read(at).size
@@ -92,8 +92,8 @@ extension SortedSetValue {
         switch try keys.current(i) {
         case .absent: return 0
         case .flat(let bytes):
-            let list = Listpack(bytes)
-            var at = Listpack.headerSize, rank = 0
+            let list = FlatList(bytes)
+            var at = FlatList.headerSize, rank = 0
             while !list.isEnd(at) {
                 let (member, size) = list.read(at)
                 let (score, scoreSize) = list.read(at + size)
@@ -116,7 +116,7 @@ extension SortedSetValue {
         switch try keys.current(i) {
         case .absent: return
         case .flat(let bytes):
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             var at = list.offset(of: 2 * rank)!
             for n in 0..<count {
                 let (member, size) = list.read(at)
@@ -170,7 +170,7 @@ extension SortedSetValue {
         let isNew: Bool
         switch try keys.current(i) {
         case .absent:
-            let bytes = Listpack.emptySize + Packed.size(member) + Decimal.doubleBytesMax
+            let bytes = FlatList.emptySize + Packed.size(member) + Decimal.doubleBytesMax
             if bytes > StagedKeys.flatBytesMax {
                 let structure = makeStructure()
                 structure.set(member, score)
@@ -179,7 +179,7 @@ extension SortedSetValue {
                 create(member, score)
             }
             isNew = true
-        case .flat(let bytes): isNew = try setFlat(Listpack(bytes), member, score)
+        case .flat(let bytes): isNew = try setFlat(FlatList(bytes), member, score)
         case .structure:
             isNew = large(try keys.beginStructureChange(i)).set(member, score)
         }
@@ -192,11 +192,11 @@ extension SortedSetValue {
 
     private func create(_ member: ByteView, _ score: Double, flags: UInt32 = 0) {
         withText(score) { text in
-            let size = Packed.size(member), bytes = Listpack.emptySize + size + Packed.size(text)
+            let size = Packed.size(member), bytes = FlatList.emptySize + size + Packed.size(text)
             let p = keys.putFlat(i, .sortedSet, count: bytes, flags: flags)
-            Packed.write(member, p + Listpack.headerSize)
-            Packed.write(text, p + Listpack.headerSize + size)
-            Listpack.seal(p, bytes: bytes, count: 2)
+            Packed.write(member, p + FlatList.headerSize)
+            Packed.write(text, p + FlatList.headerSize + size)
+            FlatList.seal(p, count: 2)
         }
     }
 
@@ -214,7 +214,7 @@ extension SortedSetValue {
     }
 
     private func setFlat(
-        _ list: Listpack, _ member: ByteView, _ score: Double
+        _ list: FlatList, _ member: ByteView, _ score: Double
     ) throws(CommandError) -> Bool {
         if let at = list.find(member, step: 2) {
             let size = list.read(at).size, old = list.read(at + size)
@@ -235,7 +235,7 @@ extension SortedSetValue {
     /// Adds a member that is not there to a set that is.
     private func setFlatAbsent(_ member: ByteView, _ score: Double) throws(CommandError) {
         guard case .flat(let bytes) = try keys.current(i) else { return }
-        let list = Listpack(bytes), count = list.count
+        let list = FlatList(bytes), count = list.count
         let memberSize = Packed.size(member)
         let needed = bytes.count + memberSize + Decimal.doubleBytesMax
         if needed > StagedKeys.flatBytesMax || count >= 2 * SortedSetValue.listpackMax {
@@ -248,12 +248,12 @@ extension SortedSetValue {
         let p = try keys.splice(i, at: at, removing: 0, inserting: memberSize + scoreSize)
         Packed.write(member, p + at)
         _ = withText(score) { Packed.write($0, p + at + memberSize) }
-        Listpack.seal(p, bytes: bytes.count + memberSize + scoreSize, count: count + 2)
+        FlatList.seal(p, count: count + 2)
     }
 
     /// Where a member belongs in a listpack.
-    private static func place(_ list: Listpack, _ member: ByteView, _ score: Double) -> Int {
-        var at = Listpack.headerSize
+    private static func place(_ list: FlatList, _ member: ByteView, _ score: Double) -> Int {
+        var at = FlatList.headerSize
         while !list.isEnd(at) {
             let (other, size) = list.read(at)
             let (text, textSize) = list.read(at + size)
@@ -271,7 +271,7 @@ extension SortedSetValue {
         switch try keys.current(i) {
         case .absent: return false
         case .flat(let bytes):
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             guard let at = list.find(member, step: 2) else { return false }
             let size = list.read(at).size
             try cut(list, at, size + list.read(at + size).size, elements: 2)
@@ -285,14 +285,14 @@ extension SortedSetValue {
         }
     }
 
-    private func cut(_ list: Listpack, _ at: Int, _ size: Int, elements: Int) throws(CommandError) {
-        let count = list.count - elements, bytes = list.bytes.count - size
+    private func cut(_ list: FlatList, _ at: Int, _ size: Int, elements: Int) throws(CommandError) {
+        let count = list.count - elements
         if count == 0 {
             keys.delete(i)
             return
         }
         let p = try keys.splice(i, at: at, removing: size, inserting: 0)
-        Listpack.seal(p, bytes: bytes, count: count)
+        FlatList.seal(p, count: count)
     }
 
     /// Takes `count` members out from `rank` on, which must be there.
@@ -301,7 +301,7 @@ extension SortedSetValue {
         switch try keys.current(i) {
         case .absent: return
         case .flat(let bytes):
-            let list = Listpack(bytes)
+            let list = FlatList(bytes)
             let from = list.offset(of: 2 * rank)!
             let to = 2 * (rank + count) == list.count ? list.endOffset : list.offset(of: 2 * (rank + count))!
             try cut(list, from, to - from, elements: 2 * count)

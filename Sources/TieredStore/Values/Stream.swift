@@ -53,7 +53,7 @@ public final class Stream: Structure {
     /// Starts a block with the fields of its first entry, and gives the room left in the last one back.
     private func open(_ id: StreamID, _ pairs: [Element]) {
         if blockCount > 0 { fit(blocks.count - 1) }
-        var block = StreamBlock(first: id, last: id)
+        var block = StreamBlock(first: id)
         var size = StreamCoding.lengthBytes(UInt64(pairs.count / 2))
         block.packedBytes = Packed.size(Int64(pairs.count / 2)) + Packed.size(0)
         for i in stride(from: 0, to: pairs.count, by: 2) {

@@ -11,15 +11,42 @@ import Primitives
 ///         Blocks end where Redis's nodes end, so that XTRIM with ~ leaves as many entries as there.
 struct StreamBlock {
     var cell: CellHeap.Reference = 0
-    var capacity = 0
-    var used = 0
+    private var capacityWord: UInt32 = 0
+    private var usedWord: UInt32 = 0
+    private var packedWord: UInt32 = 0
     var first: StreamID
     /// Of the last entry, deleted or not.
     var last: StreamID
-    var count = 0
-    var deleted = 0
+    private var countWord: UInt32 = 0
+    private var deletedWord: UInt32 = 0
+
+    init(first: StreamID) {
+        self.first = first
+        last = first
+    }
+
+    var capacity: Int {
+        get { Int(capacityWord) }
+        set { capacityWord = UInt32(newValue) }
+    }
+    var used: Int {
+        get { Int(usedWord) }
+        set { usedWord = UInt32(newValue) }
+    }
     /// Bytes of the block's entries in Redis's listpack, without the first three numbers.
-    var packedBytes = 0
+    var packedBytes: Int {
+        get { Int(packedWord) }
+        set { packedWord = UInt32(newValue) }
+    }
+    /// Entries that are there, and entries marked as deleted.
+    var count: Int {
+        get { Int(countWord) }
+        set { countWord = UInt32(newValue) }
+    }
+    var deleted: Int {
+        get { Int(deletedWord) }
+        set { deletedWord = UInt32(newValue) }
+    }
 
     static let isDeleted: UInt8 = 1
     static let sameFields: UInt8 = 2

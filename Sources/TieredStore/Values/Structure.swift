@@ -333,7 +333,7 @@ final class ListStructure: Structure {
                 list.pushBack(bytes)
                 budget -= 1
             } else if container == 2, Listpack.check(bytes) != nil {
-                Listpack(bytes).forEach { element, _, _ in
+                Listpack(bytes).flat.forEach { element, _, _ in
                     element.withBytes { list.pushBack($0) }
                     budget -= 1
                     return true

@@ -7,7 +7,7 @@ final class StructureDecoder {
     private var left = 0
     private var base: Int64 = 0
     let structure: Structure
-    /// The listpack a small collection was read from; it lives as long as the bytes given.
+    /// The list a small collection was read from; it lives as long as the bytes given.
     private(set) var listpack: ByteView?
 
     enum Progress { case more, done, failed }
@@ -91,7 +91,7 @@ final class StructureDecoder {
             return true
         }
         guard let count = Listpack.check(bytes) else { return false }
-        let list = Listpack(bytes)
+        let list = Listpack(bytes).flat
         if type == RDBType.setListpack, let table = structure as? TableStructure {
             list.forEach { element, _, _ in element.withBytes { table.set($0, .empty) } }
             return table.count == count
@@ -107,7 +107,7 @@ final class StructureDecoder {
             isSound = member.withBytes { add($0, element) }
             return isSound
         }
-        if type == RDBType.hashListpack { listpack = bytes }
+        if type == RDBType.hashListpack { listpack = list.bytes }
         return isSound
     }
 

@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+"""Measures the table of the data types (Benchmarks/RESULTS.md) beside redis-server.
+
+usage: Benchmarks/types_table.py [row …]      rows: sizes tests growth scripts large
+
+Server on core 0, load on core 1. Every result is a line of JSON on standard output and in
+Benchmarks/report/engine.jsonl, with its command. Needs: redis-server, redis-benchmark (Debian), redis-py;
+`growth` also matplotlib for its picture, Benchmarks/report/growth.svg.
+"""
+import csv
+import io
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from engine import ROOT, note, redis_server, tierd
+
+KEYS = 1_000_000
+
+
+def encode(words):
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
+
+
+def send(server, commands, batch=1000):
+    """Sends commands whose replies are one line each."""
+    s = socket.create_connection(("127.0.0.1", server.port))
+
+    def flush(chunk, n):
+        s.sendall(b"".join(chunk))
+        lines = 0
+        while lines < n:
+            data = s.recv(1 << 20)
+            if b"-ERR" in data or b"-OOM" in data:
+                sys.exit(f"{server.name}: {data[:200]!r}")
+            lines += data.count(b"\n")
+    chunk = []
+    for words in commands:
+        chunk.append(encode(words))
+        if len(chunk) == batch:
+            flush(chunk, batch)
+            chunk = []
+    flush(chunk, len(chunk))
+    s.close()
+
+
+def dataset(kind):
+    """The commands that make a dataset, the same each time."""
+    r = random.Random(1)
+    b = lambda text: text.encode()
+    word = lambda: b("%010d" % r.randrange(10**10))[::-1].replace(b"0", b"x")
+    if kind == "strings of 10 bytes":
+        return ([b"SET", b"key:%07d" % i, word()] for i in range(KEYS))
+    if kind == "hashes of 10 fields":
+        return ([b"HSET", b"key:%07d" % i] + [x for f in range(10) for x in (b"field%d" % f, word())] for i in range(KEYS))
+    if kind == "sets of 10 integers":
+        return ([b"SADD", b"key:%07d" % i] + [b"%d" % r.randrange(1 << 30) for _ in range(10)] for i in range(KEYS))
+    if kind == "lists of 10":
+        return ([b"RPUSH", b"key:%07d" % i] + [word() for _ in range(10)] for i in range(KEYS))
+    if kind == "a sorted set of 1 M":
+        order = list(range(KEYS))
+        r.shuffle(order)
+        return ([b"ZADD", b"zset", b"%d.5" % r.randrange(1 << 30), b"member:%07d" % i] for i in order)
+    return ([b"XADD", b"stream", b"%d-0" % (1_700_000_000_000 + i * 3), b"field", word(), b"other", b"%d" % i] for i in range(KEYS))
+
+
+def sizes():
+    for kind in ("strings of 10 bytes", "hashes of 10 fields", "sets of 10 integers", "lists of 10",
+            "a sorted set of 1 M", "a stream of 1 M"):
+        bytes_used = {}
+        for start in (lambda: tierd("--maxmemory", "4gb"), redis_server):
+            server = start()
+            before = server.rss()
+            # XADD answers with two lines.
+            send(server, dataset(kind)) if "stream" not in kind else send_streams(server, dataset(kind))
+            time.sleep(1)
+            bytes_used[server.name] = server.rss() - before
+            server.stop()
+        note("sizes", data=f"1 M {kind}" if kind[0] != "a" else kind, tierd_mb=round(bytes_used["tierd"] / 1e6, 1),
+            redis_mb=round(bytes_used["redis"] / 1e6, 1), ratio=round(bytes_used["tierd"] / bytes_used["redis"], 2))
+
+
+def send_streams(server, commands):
+    with server.client() as client:
+        pipe = client.pipeline(transaction=False)
+        for i, words in enumerate(commands):
+            pipe.execute_command(*words)
+            if i % 1000 == 999:
+                pipe.execute()
+        pipe.execute()
+
+
+def benchmark(server, *options):
+    """redis-benchmark's requests a second, by test."""
+    command = ["taskset", "-c", "1", "redis-benchmark", "-p", str(server.port), "--csv", *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    rows = list(csv.reader(io.StringIO(done.stdout)))
+    return " ".join(command[3:]), {row[0]: float(row[1]) for row in rows[1:] if len(row) > 1}
+
+
+def compare(row, names, options, repeats=3):
+    servers = [tierd("--maxmemory", "2gb"), redis_server()]
+    best = [{}, {}]
+    for _ in range(repeats):
+        for i, server in enumerate(servers):
+            server.client().flushall()
+            command, found = benchmark(server, *options)
+            for name, rps in found.items():
+                best[i].setdefault(name, []).append(rps)
+    for name in best[0]:
+        ours, theirs = (sorted(b[name])[len(b[name]) // 2] for b in best)
+        note(row, test=name, command=command, tierd_rps=round(ours), redis_rps=round(theirs), ratio=round(ours / theirs, 2))
+    for server in servers:
+        server.stop()
+
+
+def tests():
+    compare("tests", None, ["-P", "16", "-n", "400000"])
+
+
+def scripts():
+    compare("scripts", None, ["-P", "16", "-n", "200000", "EVAL", "return redis.call('get',KEYS[1])", "1", "key"])
+    compare("scripts", None, ["-P", "1", "-n", "100000", "EVAL", "return redis.call('get',KEYS[1])", "1", "key"])
+    multi()
+
+
+def multi():
+    """MULTI, ten SETs and EXEC in one pipeline."""
+    for server in (tierd("--maxmemory", "2gb"), redis_server()):
+        request = encode([b"MULTI"]) + b"".join(encode([b"SET", b"key:%d" % i, b"value"]) for i in range(10)) + encode([b"EXEC"])
+        s = socket.create_connection(("127.0.0.1", server.port))
+        rates = []
+        for _ in range(5):
+            start, count = time.perf_counter(), 2000
+            for _ in range(count // 4):
+                s.sendall(request * 4)
+                lines = 0
+                while lines < 4 * 22:
+                    lines += s.recv(1 << 16).count(b"\n")
+            rates.append(count / (time.perf_counter() - start))
+        note("multi of 10", server=server.name, transactions_per_second=round(sorted(rates)[2]))
+        server.stop()
+
+
+def growth():
+    """Time of single commands on collections of 10^2 … 10^6 elements, server time by INFO commandstats."""
+    points = {}
+    for start in (lambda: tierd("--maxmemory", "4gb"), redis_server):
+        server = start()
+        client = server.client()
+        n = 0
+        for size in (100, 1000, 10_000, 100_000, 1_000_000):
+            r = random.Random(size)
+            commands = []
+            for i in range(n, size):
+                commands += [[b"ZADD", b"z", b"%d" % r.randrange(1 << 40), b"m%d" % i], [b"HSET", b"h", b"f%d" % i, b"v"],
+                    [b"SADD", b"s", b"m%d" % i], [b"LPUSH", b"l", b"e%d" % i]]
+            send(server, commands)
+            n = size
+            client.config_resetstat()
+            probe = []
+            for _ in range(20_000):
+                i = r.randrange(size)
+                probe += [[b"ZADD", b"z", b"%d" % r.randrange(1 << 40), b"m%d" % i], [b"HSET", b"h", b"f%d" % i, b"w"],
+                    [b"SADD", b"s", b"m%d" % i], [b"LPUSH", b"l", b"e"], [b"LLEN", b"l"],
+                    [b"ZCOUNT", b"z", b"%d" % r.randrange(1 << 40), b"+inf"], [b"ZRANK", b"z", b"m%d" % i]]
+            send(server, probe)
+            stats = client.info("commandstats")
+            for name in ("zadd", "hset", "sadd", "lpush", "zcount", "zrank"):
+                usec = stats[f"cmdstat_{name}"]["usec_per_call"]
+                points.setdefault(name, {}).setdefault(server.name, []).append((size, usec))
+                note("growth", server=server.name, test=name, elements=size, usec_per_call=usec)
+        server.stop()
+    picture(points)
+
+
+def picture(points):
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    figure, axes = pyplot.subplots(2, 3, figsize=(11, 6), sharex=True)
+    for axis, (name, servers) in zip(axes.flat, points.items()):
+        for server, values in servers.items():
+            axis.plot([v[0] for v in values], [v[1] for v in values], marker="o", label=server)
+        axis.set_xscale("log")
+        axis.set_ylim(bottom=0)
+        axis.set_title(name.upper())
+        axis.grid(alpha=0.3)
+    axes[0][0].legend()
+    figure.supxlabel("elements in the collection")
+    figure.supylabel("microseconds a call in the server")
+    figure.tight_layout()
+    figure.savefig(f"{ROOT}/Benchmarks/report/growth.svg")
+
+
+def large():
+    """A collection of a million elements leaves RAM and comes back, while another client reads a hot key."""
+    server = tierd("--maxmemory", "2gb")
+    client = server.client()
+    client.set("hot", "x" * 100)
+    for kind, make in (("zset", lambda i: [b"ZADD", b"zset", b"%d" % i, b"member:%07d" % i]),
+            ("hash", lambda i: [b"HSET", b"hash", b"field:%07d" % i, b"value:%d" % i]),
+            ("set", lambda i: [b"SADD", b"set", b"member:%07d" % i]),
+            ("list", lambda i: [b"RPUSH", b"list", b"element:%07d" % i])):
+        send(server, (make(i) for i in range(KEYS)))
+    send_streams(server, ([b"XADD", b"stream", b"%d-0" % (i + 1), b"field", b"value%d" % i] for i in range(KEYS)))
+    reads = {"zset": ["ZSCORE", "zset", "member:0000007"], "hash": ["HGET", "hash", "field:0000007"],
+        "set": ["SISMEMBER", "set", "member:0000007"], "list": ["LINDEX", "list", "500000"], "stream": ["XLEN", "stream"]}
+    probe = Probe(server.port)
+    note("large", what="nothing going on", hot_read_worst_ms=probe.worst(lambda: time.sleep(2)))
+    for kind, read in reads.items():
+        demoting = probe.worst(lambda: client.execute_command("TIER", "DEMOTE", kind))
+        start = time.perf_counter()
+        promoting = probe.worst(lambda: client.execute_command(*read))
+        note("large", what=f"{kind} of 1 M", hot_read_worst_ms_while_demoted=demoting,
+            hot_read_worst_ms_while_promoted=promoting, promoted_after_ms=round((time.perf_counter() - start) * 1000))
+    probe.stop()
+    server.stop()
+
+
+class Probe:
+    """A client of its own process that reads one key over and over, and keeps the longest time."""
+
+    def __init__(self, port):
+        code = f"""
+import socket, sys, time, threading
+s = socket.create_connection(("127.0.0.1", {port})); worst = 0
+def report():
+    global worst
+    for line in sys.stdin:
+        print(worst, flush=True); worst = 0
+threading.Thread(target=report, daemon=True).start()
+while True:
+    t = time.perf_counter()
+    s.sendall(b"*2\\r\\n$3\\r\\nGET\\r\\n$3\\r\\nhot\\r\\n"); s.recv(4096)
+    worst = max(worst, time.perf_counter() - t)
+"""
+        self.process = subprocess.Popen(["taskset", "-c", "1", sys.executable, "-c", code], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+
+    def read(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def worst(self, action):
+        self.read()
+        action()
+        return round(self.read() * 1000, 2)
+
+    def stop(self):
+        self.process.kill()
+
+
+if __name__ == "__main__":
+    os.makedirs(f"{ROOT}/Benchmarks/report", exist_ok=True)
+    rows = {f.__name__: f for f in (sizes, tests, growth, scripts, large)}
+    for name in sys.argv[1:] or rows:
+        if name not in rows:
+            sys.exit(f"types_table.py: no row {name}; rows: {' '.join(rows)}")
+        print(f"# {name}", flush=True)
+        rows[name]()
