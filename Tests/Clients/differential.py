@@ -159,3 +159,27 @@ def differential(server, real, mode, loops, seed, count=4000):
     for place in a:
         if a[place] != b[place]:
             raise AssertionError(f"final state at {place}: {a[place]}, redis {b[place]}")
+    exchange(ours, theirs)
+
+
+def bulk(raw):
+    """A bulk reply's bytes, or None."""
+    return parse(raw)[0]
+
+
+def exchange(ours, theirs):
+    """Every value goes to the other server as a DUMP payload, and is the same there."""
+    for database in range(3):
+        for wire in (ours, theirs):
+            wire.ask(["SELECT", str(database)])
+        for key in KEYS:
+            for giver in (ours, theirs):
+                payload = bulk(giver.ask(["DUMP", key]))
+                if payload is None:
+                    continue
+                words = ["RESTORE", "exchanged", "0", payload.decode("latin-1"), "REPLACE"]
+                facts = [(wire.ask(words), contents(wire, "exchanged"), wire.ask(["OBJECT", "ENCODING", "exchanged"]))
+                    for wire in (ours, theirs)]
+                if facts[0] != facts[1] or facts[0][1] != contents(giver, key):
+                    whose = "tierd's" if giver is ours else "redis's"
+                    raise AssertionError(f"{whose} payload of {key}: {str(facts)[:700]}")
