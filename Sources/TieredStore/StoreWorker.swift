@@ -111,6 +111,11 @@ public final class StoreWorker {
     func tearDown() {
         operations.removeAll()
         requests = RingQueue()
+        // What gives memory back to the store does so while there is one.
+        serialization = nil
+        restorations.removeAll()
+        buried.removeAll()
+        staging.releaseStructures()
         demotionStream.batch = nil
         compactionStream.batch = nil
     }

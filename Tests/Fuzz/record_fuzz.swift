@@ -28,7 +28,7 @@ private func encoded(_ key: [UInt8], _ value: [UInt8], _ number: UInt64) -> [UIn
     return key.withView { key in
         value.withView { value in
             let content = Record.Content(
-                hash: number &* 3, sequence: number, database: Int(number & 15), type: .string,
+                hash: number &* 3, sequence: number, database: Int(number & 15), type: 1,
                 expiry: number & 16 == 0 ? nil : Int64(truncatingIfNeeded: number >> 1), key: key,
                 value: value)
             return with([UInt8](repeating: 0xa5, count: bound)[...]) { memory in

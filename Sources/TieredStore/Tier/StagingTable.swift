@@ -159,6 +159,14 @@ final class StagingTable {
         records[Int(index)].state = .ready
     }
 
+    /// Lets all large collections go.
+    func releaseStructures() {
+        for i in 0..<capacity {
+            records[i].structure?.release()
+            records[i].structure = nil
+        }
+    }
+
     private func grow() {
         let old = capacity
         capacity *= 2

@@ -103,7 +103,7 @@ final class TableStructure: Structure {
 
     /// A field whose time is over at `now`.
     func expired(_ now: Int64) -> ByteView? {
-        guard let expiries, firstExpiry <= now else { return nil }
+        guard let expiries, expiries.count > 0, firstExpiry <= now else { return nil }
         return table.member(expiries.cell(expiries.place(rank: 0))).key
     }
 
