@@ -14,7 +14,9 @@ nonisolated(unsafe) private let extents: Extents = {
 private func read(_ type: UInt8, _ bytes: [UInt8]) -> Structure? {
     let memory = UnsafeMutableRawPointer.allocate(byteCount: max(1, bytes.count), alignment: 1)
     defer { memory.deallocate() }
-    bytes.withUnsafeBytes { if let base = $0.baseAddress { memory.copyMemory(from: base, byteCount: $0.count) } }
+    bytes.withUnsafeBytes {
+        if let base = $0.baseAddress { memory.copyMemory(from: base, byteCount: $0.count) }
+    }
     guard let decoder = StructureDecoder(
         rdbType: type, ByteView(memory, bytes.count), CellHeap(extents), Hash64(seed: 3))
     else { return nil }
@@ -43,7 +45,9 @@ public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let data = Array(UnsafeBufferPointer(start: start, count: count))
     guard let structure = read(data[0], Array(data[1...])) else { return 0 }
     let once = encoded(structure)
-    guard let again = read(structure.rdbType, once) else { preconditionFailure("its own encoding cannot be read") }
+    guard let again = read(structure.rdbType, once) else {
+        preconditionFailure("its own encoding cannot be read")
+    }
     precondition(again.count == structure.count && encoded(again).count == once.count, "round trip")
     return 0
 }

@@ -26,7 +26,9 @@ import Testing
             let consumer = group.addConsumer(ByteView("c"), seenAt: 1)
             group.deliver(StreamID(2, 1), to: consumer, at: 5, deliveries: 1)
             keys.setString(6, ByteView("-1234"))
-            for i in 0..<600 { _ = try Array("\(i) member".utf8).withView { try keys.sortedSet(7).set($0, 1) } }
+            for i in 0..<600 {
+                _ = try Array("\(i) member".utf8).withView { try keys.sortedSet(7).set($0, 1) }
+            }
             return try (0..<8).map { try #require(try keys.dump($0)) }
         }
     }
@@ -75,7 +77,8 @@ import Testing
             for _ in 0..<800 {
                 var damaged = payload
                 for _ in 0...random.below(3) {
-                    damaged[Int(random.below(UInt64(payload.count - 10)))] = UInt8(truncatingIfNeeded: random.next())
+                    let place = Int(random.below(UInt64(payload.count - 10)))
+                    damaged[place] = UInt8(truncatingIfNeeded: random.next())
                 }
                 bench.set("target", Array("old".utf8))
                 if try restore(bench, sealed(damaged)) { continue }
@@ -89,7 +92,9 @@ import Testing
     @Test func compressedStringsOfRedisAreRead() throws {
         let bench = try StoreBench { $0.memoryLimit = 64 << 20 }
         // SET key <100 × "a">, DUMP key of redis-server 7.0.15.
-        let body: [UInt8] = [0, 0xc3, 0x09, 0x40, 0x64, 0x01, 0x61, 0x61, 0xe0, 0x57, 0x00, 0x01, 0x61, 0x61, 10, 0]
+        let body: [UInt8] = [
+            0, 0xc3, 0x09, 0x40, 0x64, 0x01, 0x61, 0x61, 0xe0, 0x57, 0x00, 0x01, 0x61, 0x61, 10, 0,
+        ]
         #expect(try restore(bench, sealed(body + [UInt8](repeating: 0, count: 8))))
         #expect(try bench.get("target") == [UInt8](repeating: 97, count: 100))
     }

@@ -38,7 +38,9 @@ import Testing
         }.map { String(decoding: $0, as: UTF8.self) }
     }
 
-    private func residency(_ bench: StoreBench) -> StagedKeys.Residency { bench.with(["h"]) { $0.residency(0) } }
+    private func residency(_ bench: StoreBench) -> StagedKeys.Residency {
+        bench.with(["h"]) { $0.residency(0) }
+    }
 
     @Test func aLargeHashIsWrittenAndReadInSlices() throws {
         let bench = try makeBench()

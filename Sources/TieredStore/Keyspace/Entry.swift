@@ -9,8 +9,8 @@ public enum ValueType: UInt8, Sendable {
 ///
 /// Shape:  | flags 4 | access clock 3, spare 1 | value length 4 | address 8 | expiry 8, if any |
 ///         | key length 4, if over 254 | key … | value … |
-///         flags: type 4 · raw 1 · external 1 · text 1 · structured 1 · frequency 2 · probation 1 · expiry 1 ·
-///         spare 1 · resident 1 · spare 1 · writing 1 · epoch 8 · key length 8 (255: long)
+///         flags: type 4 · raw 1 · external 1 · text 1 · structured 1 · frequency 2 · probation 1 ·
+///         expiry 1 · spare 1 · resident 1 · spare 1 · writing 1 · epoch 8 · key length 8 (255: long)
 ///         An external value is | memory address 8 | capacity 8 | in place of the value, a structured one
 ///         | reference to a `Structure` 8 |; its value length is that of its record.
 /// Units:  expiry in Unix milliseconds; access clock in seconds, wrapping (Redis 7.0 `lru`).

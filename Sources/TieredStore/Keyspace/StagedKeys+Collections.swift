@@ -107,7 +107,9 @@ extension StagedKeys {
             return respliced(i, entry, offset, removing, inserting)
         }
         let room = worker.capacity(entry) - entry.valueOffset
-        guard count <= room, count <= Entry.externalThreshold, count + entry.valueOffset >= room / 2 - 16 else {
+        guard count <= room, count <= Entry.externalThreshold,
+            count + entry.valueOffset >= room / 2 - 16
+        else {
             return respliced(i, entry, offset, removing, inserting)
         }
         let value = entry.value

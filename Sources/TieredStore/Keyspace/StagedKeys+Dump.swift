@@ -2,7 +2,7 @@ import Primitives
 
 /// Values as DUMP payloads and back. Shape: | RDB type 1 | RDB encoding … | RDB version 2 | CRC64 8 |.
 extension StagedKeys {
-    /// The RDB version written; up to `rdbVersionMax` is read: what is new in 11 and 12 (Redis 7.2, 7.4) is known.
+    /// The RDB version written. Up to `rdbVersionMax` is read: what is new in Redis 7.2 and 7.4 is known.
     private static let rdbVersion = 10
     private static let rdbVersionMax = 12
 
@@ -73,7 +73,8 @@ extension StagedKeys {
                     $0.string(bytes)
                 }
             }
-            let list = FlatList(bytes), rdbType = type == .hash ? RDBType.hashListpack : RDBType.sortedSetListpack
+            let list = FlatList(bytes)
+            let rdbType = type == .hash ? RDBType.hashListpack : RDBType.sortedSetListpack
             return StagedKeys.encoded(rdbType, RDBWriter.stringBytes(list.listpackBytes)) {
                 $0.length(list.listpackBytes)
                 list.writeListpack(&$0)
@@ -107,7 +108,9 @@ extension StagedKeys {
             found.append(($0.array, $1))
             return true
         }
-        let count = found.reduce(RDBWriter.lengthBytes(members)) { $0 + RDBWriter.stringBytes($1.0.count) + 8 }
+        let count = found.reduce(RDBWriter.lengthBytes(members)) {
+            $0 + RDBWriter.stringBytes($1.0.count) + 8
+        }
         return StagedKeys.encoded(RDBType.sortedSet, count) { writer in
             writer.length(members)
             for (member, score) in found {
@@ -162,7 +165,8 @@ extension StagedKeys {
             putStructure(i, table.isSet ? .set : .hash, table, flags: isWide && !table.isSet ? Entry.wide : 0)
         case let sorted as SortedStructure:
             guard isSmall(sorted) else {
-                let isWide = sorted.count > limits.sortedSetEntries || sorted.longestMember > limits.sortedSetValue
+                let isWide = sorted.count > limits.sortedSetEntries
+                    || sorted.longestMember > limits.sortedSetValue
                 return putStructure(i, .sortedSet, sorted, flags: isWide ? Entry.wide : 0)
             }
             let set = SortedSetValue(self, i)
@@ -177,7 +181,9 @@ extension StagedKeys {
             var elements: [[UInt8]] = []
             list.list.forEach(from: list.list.place(0), count: list.count) { elements.append($0.array) }
             let target = ListValue(self, i)
-            for element in elements { try StagedKeys.lend(element) { v throws(CommandError) in try target.push(v, .tail) } }
+            for element in elements {
+                try StagedKeys.lend(element) { view throws(CommandError) in try target.push(view, .tail) }
+            }
         default: putStructure(i, .stream, structure)
         }
     }

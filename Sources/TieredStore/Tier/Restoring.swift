@@ -49,7 +49,8 @@ extension StoreWorker {
     }
 
     private func restore(_ record: Record, _ bytes: ByteView) -> Structure? {
-        guard let decoder = makeDecoder(record, bytes), case .done = decoder.step(budget: .max) else { return nil }
+        guard let decoder = makeDecoder(record, bytes), case .done = decoder.step(budget: .max)
+        else { return nil }
         return decoder.structure
     }
 
@@ -65,7 +66,9 @@ extension StoreWorker {
     }
 
     /// Begins to read a large record; its memory stays in use until that has ended.
-    func beginRestoration(_ index: UInt32, _ memory: UnsafeMutableRawPointer, _ length: Int, _ record: Record) {
+    func beginRestoration(
+        _ index: UInt32, _ memory: UnsafeMutableRawPointer, _ length: Int, _ record: Record
+    ) {
         restorations.append(Restoration(index: index, memory: memory, length: length, record: record))
     }
 

@@ -160,7 +160,8 @@ struct BlockList {
         let block = blocks[place.block]
         if backward {
             if place.offset > Int(block.start) {
-                place.offset = Packed.previous(base(place.block) + place.offset) - UnsafeRawPointer(base(place.block))
+                let base = UnsafeRawPointer(base(place.block))
+                place.offset = Packed.previous(base + place.offset) - base
                 return true
             }
             guard place.block > first else { return false }

@@ -111,7 +111,8 @@ final class CellHeap {
             _ = extents.charge(from: bump, to: CellHeap.chunkBytes, reserve: StoreWorker.admitted)
         }
         guard let chunk = extents.allocate(
-            CellHeap.chunkBytes, charging: chunkCount == 0 ? 8 : 0, reserve: StoreWorker.admitted), chunkCount < 1 << 18
+            CellHeap.chunkBytes, charging: chunkCount == 0 ? 8 : 0, reserve: StoreWorker.admitted),
+            chunkCount < 1 << 18
         else { fatalError("tierd: out of reserved address space") }
         if chunkCount == chunkCapacity {
             let larger = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: chunkCapacity * 2)

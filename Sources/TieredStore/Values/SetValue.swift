@@ -140,7 +140,8 @@ extension SetValue {
         let (place, found) = set.find(integer)
         if found { return false }
         let old = set.width, width = max(old, Intset.width(integer)), count = set.count + 1
-        if Intset.headerSize + count * width > StagedKeys.flatBytesMax || count > keys.limits.setIntsetEntries {
+        let bytes = Intset.headerSize + count * width
+        if bytes > StagedKeys.flatBytesMax || count > keys.limits.setIntsetEntries {
             try leaveIntset()
             return try add(member)
         }

@@ -132,7 +132,8 @@ extension SortedSetValue {
             let set = large(structure)
             var place = set.tree.place(rank: rank), left = count
             repeat {
-                if !visit(.bytes(set.table.member(set.tree.cell(place)).key), set.tree.score(place)) { return }
+                let member = set.table.member(set.tree.cell(place))
+                if !visit(.bytes(member.key), set.tree.score(place)) { return }
                 left -= 1
             } while left > 0 && set.tree.advance(&place, backward: backward)
         }

@@ -129,7 +129,8 @@ public final class Stream: Structure {
     }
 
     private func fit(_ i: Int) {
-        if CellHeap.capacity(blocks[i].used) < blocks[i].capacity { move(&blocks[i], capacity: blocks[i].used) }
+        let used = blocks[i].used
+        if CellHeap.capacity(used) < blocks[i].capacity { move(&blocks[i], capacity: used) }
     }
 
     /// Puts a block of an RDB encoding behind the others; false if it makes no sense. What is deleted in

@@ -171,6 +171,11 @@ final class TableStructure: Structure {
         while left > 0, budget > 0, !reader.failed {
             let rest = reader.length()
             let expiry: Int64? = rest == 0 ? nil : Int64(rest) &+ base &- 1
+            // Redis 7.4 knows no later field expiry.
+            if let expiry, expiry < 0 || expiry >= 1 << 46 {
+                reader.fail()
+                break
+            }
             let isNew = reader.string().array.withView { set($0, reader.string(), expiry: expiry) }
             if !isNew { reader.fail() }
             left -= 1

@@ -38,7 +38,8 @@ final class StructureDecoder {
 
     /// The whole collection is one string: a listpack or an intset.
     private static func isPacked(_ type: UInt8) -> Bool {
-        [RDBType.setIntset, RDBType.setListpack, RDBType.hashListpack, RDBType.sortedSetListpack].contains(type)
+        [RDBType.setIntset, RDBType.setListpack, RDBType.hashListpack, RDBType.sortedSetListpack]
+            .contains(type)
     }
 
     /// Bytes not yet read.
