@@ -139,7 +139,8 @@ enum CommandSyntax {
         private func type(of word: String) -> String {
             if word.hasPrefix("unix-time") { return "unix-time" }
             switch word {
-            case "key", "newkey", "source", "destination", "key1", "key2", "destkey", "sourcekey", "dst", "src":
+            case "key", "newkey", "source", "destination", "key1", "key2", "destkey", "sourcekey", "dst",
+                "src":
                 return "key"
             case "pattern": return "pattern"
             case "seconds", "milliseconds", "count", "increment-integer", "offset", "index",
