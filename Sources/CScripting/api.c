@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "internal.h"
 
@@ -216,29 +217,166 @@ static int random_seed(lua_State *lua) {
     return 0;
 }
 
-void cscripting_open_api(lua_State *lua) {
-    static const luaL_Reg functions[] = {
-        {"call", redis_call}, {"pcall", redis_pcall}, {"log", write_log}, {"setresp", set_version},
-        {"sha1hex", sha1hex}, {"error_reply", error_reply}, {"status_reply", status_reply},
-        {"set_repl", set_replication}, {"replicate_commands", replicate_commands},
-        {"breakpoint", breakpoint}, {"debug", nothing}, {"acl_check_cmd", check_command}, {NULL, NULL},
-    };
-    static const struct {
-        const char *name;
-        int value;
-    } constants[] = {
-        {"LOG_DEBUG", 0}, {"LOG_VERBOSE", 1}, {"LOG_NOTICE", 2}, {"LOG_WARNING", 3}, {"REPL_NONE", 0},
-        {"REPL_AOF", 1}, {"REPL_SLAVE", 2}, {"REPL_REPLICA", 2}, {"REPL_ALL", 3},
-        {"REDIS_VERSION_NUM", 0x0007000f},
-    };
-    lua_newtable(lua);
-    luaL_register(lua, NULL, functions);
-    for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
+// MARK: redis.register_function
+
+static const char *const flag_names[] = {
+    "no-writes", "allow-oom", "allow-stale", "no-cluster", "allow-cross-slot-keys",
+};
+
+typedef struct {
+    // Indices on the stack, 0: not given.
+    int name, description, callback;
+    uint32_t flags;
+} registration;
+
+// The flags of the table on top of the stack; false when one is unknown.
+static bool read_flags(lua_State *lua, uint32_t *flags) {
+    for (int i = 1;; i++) {
+        lua_rawgeti(lua, -1, i);
+        if (lua_isnil(lua, -1)) break;
+        if (lua_type(lua, -1) != LUA_TSTRING) return false;
+        const char *text = lua_tostring(lua, -1);
+        size_t flag = 0, count = sizeof flag_names / sizeof *flag_names;
+        while (flag < count && strcasecmp(flag_names[flag], text) != 0) flag++;
+        if (flag == count) return false;
+        *flags |= 1u << flag;
+        lua_pop(lua, 1);
+    }
+    lua_pop(lua, 1);
+    return true;
+}
+
+// One named argument: its value is on top of the stack and moves to a place of its own. An error text or NULL.
+static const char *read_named(lua_State *lua, const char *key, registration *found) {
+    if (strcasecmp(key, "function_name") == 0) {
+        if (!lua_isstring(lua, -1)) {
+            return "function_name argument given to redis.register_function must be a string";
+        }
+        lua_pushvalue(lua, -1);
+        lua_replace(lua, found->name = 2);
+    } else if (strcasecmp(key, "description") == 0) {
+        if (!lua_isstring(lua, -1)) {
+            return "description argument given to redis.register_function must be a string";
+        }
+        lua_pushvalue(lua, -1);
+        lua_replace(lua, found->description = 3);
+    } else if (strcasecmp(key, "callback") == 0) {
+        if (!lua_isfunction(lua, -1)) {
+            return "callback argument given to redis.register_function must be a function";
+        }
+        lua_pushvalue(lua, -1);
+        lua_replace(lua, found->callback = 4);
+    } else if (strcasecmp(key, "flags") == 0) {
+        if (!lua_istable(lua, -1)) {
+            return "flags argument to redis.register_function must be a table representing function flags";
+        }
+        if (!read_flags(lua, &found->flags)) return "unknown flag given";
+    } else {
+        return "unknown argument given to redis.register_function";
+    }
+    return NULL;
+}
+
+static const char *read_table(lua_State *lua, registration *found) {
+    if (!lua_istable(lua, 1)) {
+        return "calling redis.register_function with a single argument is only applicable to Lua table "
+               "(representing named arguments).";
+    }
+    lua_settop(lua, 1);
+    for (int i = 0; i < 3; i++) lua_pushnil(lua);
+    lua_pushnil(lua);
+    while (lua_next(lua, 1)) {
+        if (!lua_isstring(lua, -2)) {
+            return "named argument key given to redis.register_function is not a string";
+        }
+        // Converting the key itself would confuse lua_next.
+        if (lua_type(lua, -2) == LUA_TNUMBER) return "unknown argument given to redis.register_function";
+        const char *error = read_named(lua, lua_tostring(lua, -2), found);
+        if (error) return error;
+        lua_pop(lua, 1);
+    }
+    if (!found->name) return "redis.register_function must get a function name argument";
+    if (!found->callback) return "redis.register_function must get a callback argument";
+    return NULL;
+}
+
+static const char *read_words(lua_State *lua, registration *found) {
+    if (!lua_isstring(lua, 1)) return "first argument to redis.register_function must be a string";
+    if (!lua_isfunction(lua, 2)) return "second argument to redis.register_function must be a function";
+    *found = (registration){.name = 1, .callback = 2};
+    return NULL;
+}
+
+static int register_function(lua_State *lua) {
+    cscripting *engine = cscripting_of(lua);
+    int count = lua_gettop(lua);
+    if (count < 1 || count > 2) return fail(lua, "wrong number of arguments to redis.register_function");
+    if (!engine->loading) {
+        return fail(lua, "redis.register_function can only be called on FUNCTION LOAD command");
+    }
+    registration found = {0};
+    const char *error = count == 1 ? read_table(lua, &found) : read_words(lua, &found);
+    if (error) return fail(lua, error);
+    cscripting_bytes name, description = {NULL, 0};
+    name.bytes = lua_tolstring(lua, found.name, &name.count);
+    if (found.description) description.bytes = lua_tolstring(lua, found.description, &description.count);
+    switch (engine->host.register_function(engine->host.context, name, description, found.flags)) {
+    case CSCRIPTING_BAD_NAME:
+        return fail(lua, "Library names can only contain letters, numbers, or underscores(_) and must be at "
+                         "least one character long");
+    case CSCRIPTING_ALREADY_THERE: return fail(lua, "Function already exists in the library");
+    case CSCRIPTING_REGISTERED: break;
+    }
+    lua_getfield(lua, LUA_REGISTRYINDEX, "loading");
+    lua_pushvalue(lua, found.name);
+    lua_pushvalue(lua, found.callback);
+    lua_rawset(lua, -3);
+    return 0;
+}
+
+// MARK: The tables
+
+static const struct {
+    const char *name;
+    int value;
+} constants[] = {
+    {"LOG_DEBUG", 0}, {"LOG_VERBOSE", 1}, {"LOG_NOTICE", 2}, {"LOG_WARNING", 3}, {"REDIS_VERSION_NUM", 0x0007000f},
+    // Not while a library is being loaded:
+    {"REPL_NONE", 0}, {"REPL_AOF", 1}, {"REPL_SLAVE", 2}, {"REPL_REPLICA", 2}, {"REPL_ALL", 3},
+};
+
+// Adds the first `count` constants and the version to the table on top of the stack.
+static void add_constants(lua_State *lua, size_t count) {
+    for (size_t i = 0; i < count; i++) {
         lua_pushnumber(lua, constants[i].value);
         lua_setfield(lua, -2, constants[i].name);
     }
     lua_pushliteral(lua, "7.0.15");
     lua_setfield(lua, -2, "REDIS_VERSION");
+}
+
+void cscripting_push_library_api(lua_State *lua) {
+    lua_newtable(lua);
+    add_constants(lua, 5);
+    lua_pushcfunction(lua, write_log);
+    lua_setfield(lua, -2, "log");
+    lua_pushcfunction(lua, register_function);
+    lua_setfield(lua, -2, "register_function");
+}
+
+void cscripting_open_api(lua_State *lua) {
+    static const luaL_Reg functions[] = {
+        {"call", redis_call}, {"pcall", redis_pcall}, {"log", write_log}, {"setresp", set_version},
+        {"sha1hex", sha1hex}, {"error_reply", error_reply}, {"status_reply", status_reply},
+        {"set_repl", set_replication}, {"acl_check_cmd", check_command}, {NULL, NULL},
+    };
+    static const luaL_Reg only_scripts[] = {
+        {"replicate_commands", replicate_commands}, {"breakpoint", breakpoint}, {"debug", nothing}, {NULL, NULL},
+    };
+    lua_newtable(lua);
+    luaL_register(lua, NULL, functions);
+    if (!cscripting_of(lua)->functions) luaL_register(lua, NULL, only_scripts);
+    add_constants(lua, sizeof constants / sizeof *constants);
     lua_setglobal(lua, "redis");
     lua_getglobal(lua, "math");
     lua_pushcfunction(lua, random_number);

@@ -375,8 +375,7 @@ void cscripting_write_error(cscripting *engine, lua_State *lua, const char *name
     char line[512];
     lua_pushliteral(lua, "line");
     lua_rawget(lua, -3);
-    const char *shown = strncmp(name, "f_", 2) == 0 ? name + 2 : name;
-    int n = snprintf(line, sizeof line, " script: %s, on %.200s:%d.", shown, source, (int)lua_tointeger(lua, -1));
+    int n = snprintf(line, sizeof line, " script: %.200s, on %.200s:%d.", name, source, (int)lua_tointeger(lua, -1));
     cscripting_out(engine, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
     lua_pop(lua, 2);
 }

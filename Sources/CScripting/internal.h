@@ -18,6 +18,10 @@ struct cscripting {
     // RESP version that calls in the script see, and that of the client.
     int call_version, client_version;
     bool ends, killed;
+    // For libraries of functions, and one of them is being loaded.
+    bool functions, loading;
+    // Code runs, so that it can be interrupted.
+    bool runs;
     unsigned short random[3];
     char name[64];
     // The words of a call.
@@ -36,8 +40,15 @@ void cscripting_protect(lua_State *lua);
 void cscripting_push_globals(lua_State *lua);
 int cscripting_readonly_error(lua_State *lua);
 
+// Pushes the error handler of runs.
+void cscripting_push_handler(lua_State *lua);
+// Lets code see what a library sees while it is loaded (true), or what all other code sees.
+void cscripting_restrict(lua_State *lua, bool restricted);
+
 // api.c: the table "redis".
 void cscripting_open_api(lua_State *lua);
+// Pushes the table "redis" of libraries that are being loaded.
+void cscripting_push_library_api(lua_State *lua);
 void cscripting_seed(cscripting *engine, int32_t seed);
 
 // convert.c

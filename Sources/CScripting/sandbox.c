@@ -10,7 +10,7 @@
 #include <lua5.1/lua-bitop.h>
 #include <lua5.1/lua-cjson.h>
 
-static const char real_key = 'r', globals_key = 'g';
+static const char real_key = 'r', globals_key = 'g', handler_key = 'h', library_key = 'l';
 
 int cscripting_readonly_error(lua_State *lua) { return luaL_error(lua, "Attempt to modify a readonly table"); }
 
@@ -238,7 +238,48 @@ static const char handler[] =
 static void open_handler(lua_State *lua) {
     if (luaL_loadbuffer(lua, handler, sizeof handler - 1, "@err_handler_def")) lua_error(lua);
     lua_call(lua, 0, 1);
-    lua_setglobal(lua, "__redis__err__handler");
+    lua_pushlightuserdata(lua, (void *)&handler_key);
+    lua_pushvalue(lua, -2);
+    lua_rawset(lua, LUA_REGISTRYINDEX);
+    // Scripts can see it, functions cannot (Redis 7.0).
+    if (cscripting_of(lua)->functions) lua_pop(lua, 1); else lua_setglobal(lua, "__redis__err__handler");
+}
+
+void cscripting_push_handler(lua_State *lua) {
+    lua_pushlightuserdata(lua, (void *)&handler_key);
+    lua_rawget(lua, LUA_REGISTRYINDEX);
+}
+
+// Gives the table on top of the stack a metatable by which absent names are errors.
+static void refuse_absent(lua_State *lua) {
+    lua_newtable(lua);
+    lua_pushcfunction(lua, absent_global);
+    lua_setfield(lua, -2, "__index");
+    lua_setmetatable(lua, -2);
+}
+
+// The globals of a library that is being loaded: "redis" alone.
+static void open_library_globals(lua_State *lua) {
+    lua_pushlightuserdata(lua, (void *)&library_key);
+    lua_newtable(lua);
+    cscripting_push_library_api(lua);
+    refuse_absent(lua);
+    cscripting_protect(lua);
+    lua_setfield(lua, -2, "redis");
+    refuse_absent(lua);
+    lua_rawset(lua, LUA_REGISTRYINDEX);
+}
+
+void cscripting_restrict(lua_State *lua, bool restricted) {
+    lua_getmetatable(lua, LUA_GLOBALSINDEX);
+    if (restricted) {
+        lua_pushlightuserdata(lua, (void *)&library_key);
+        lua_rawget(lua, LUA_REGISTRYINDEX);
+    } else {
+        cscripting_push_globals(lua);
+    }
+    lua_setfield(lua, -2, "__index");
+    lua_pop(lua, 1);
 }
 
 static void keep_only_known(lua_State *lua) {
@@ -297,10 +338,7 @@ void cscripting_open_sandbox(lua_State *lua) {
     cscripting_protect(lua);
     lua_setfield(lua, -2, "__metatable");
     lua_pop(lua, 2);
-    lua_newtable(lua);
-    lua_pushcfunction(lua, absent_global);
-    lua_setfield(lua, -2, "__index");
-    lua_setmetatable(lua, -2);
+    refuse_absent(lua);
     lua_pushlightuserdata(lua, (void *)&globals_key);
     lua_pushvalue(lua, -2);
     lua_rawset(lua, LUA_REGISTRYINDEX);
@@ -310,4 +348,5 @@ void cscripting_open_sandbox(lua_State *lua) {
     lua_setfield(lua, -3, "_G");
     lua_replace(lua, LUA_GLOBALSINDEX);
     lua_pop(lua, 1);
+    if (cscripting_of(lua)->functions) open_library_globals(lua);
 }

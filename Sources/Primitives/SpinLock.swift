@@ -32,6 +32,21 @@ import Synchronization
         }
     }
 
+    /// As `lock`, and calls `meanwhile` now and then while it waits.
+    public borrowing func lock(meanwhile: () -> Void) {
+        var spins = 0
+        while true {
+            if word.load(ordering: .relaxed) == 0, tryLock() { return }
+            spins += 1
+            if spins & 127 == 0 {
+                meanwhile()
+                sched_yield()
+            } else {
+                csystem_pause()
+            }
+        }
+    }
+
     @inlinable @inline(__always)
     public borrowing func tryLock() -> Bool {
         word.compareExchange(

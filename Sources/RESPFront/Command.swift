@@ -44,8 +44,8 @@ public struct CommandFlags: OptionSet, Sendable {
         (.write, "write"), (.readonly, "readonly"), (.growsMemory, "denyoom"), (.admin, "admin"),
         (.pubsub, "pubsub"), (.noScript, "noscript"), (.blocking, "blocking"), (.loading, "loading"),
         (.stale, "stale"), (.skipMonitor, "skip_monitor"), (.skipSlowlog, "skip_slowlog"),
-        (.asking, "asking"), (.fast, "fast"), (.noAuth, "no_auth"), (.sentinel, "sentinel"), (.noMulti, "no_multi"),
-        (.movableKeys, "movablekeys"),
+        (.asking, "asking"), (.fast, "fast"), (.noAuth, "no_auth"), (.sentinel, "sentinel"),
+        (.noMulti, "no_multi"), (.movableKeys, "movablekeys"),
         (.noMandatoryKeys, "no_mandatory_keys"),
         (.allowBusy, "allow_busy"), (.noAsyncLoading, "no_async_loading"),
     ]

@@ -47,7 +47,8 @@ extension Command {
         "info": ["dangerous"], "role": ["admin", "dangerous"], "lastsave": ["admin", "dangerous"],
         "keys": ["keyspace", "dangerous"], "flushall": ["keyspace", "dangerous"],
         "flushdb": ["keyspace", "dangerous"], "swapdb": ["keyspace", "dangerous"],
-        "restore": ["keyspace", "dangerous"], "migrate": ["keyspace", "dangerous"],
+        "restore": ["keyspace", "dangerous"], "restore-asking": ["keyspace", "dangerous"],
+        "migrate": ["keyspace", "dangerous"],
         "dbsize": ["keyspace"], "wait": ["connection"], "asking": ["connection"],
         "readonly": ["connection"], "readwrite": ["connection"], "pubsub|help": [],
     ]

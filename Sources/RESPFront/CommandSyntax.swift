@@ -44,7 +44,7 @@ enum CommandSyntax {
                 guard let argument = self.argument() else { continue }
                 // "key [key ...]" is one argument.
                 if argument.isMultiple, argument.isOptional, let last = arguments.last,
-                    last.name == argument.name, last.token == argument.token {
+                    last.name == argument.name, argument.token == nil || last.token == argument.token {
                     arguments[arguments.count - 1].isMultiple = true
                 } else if argument.isMultiple, argument.isOptional, !argument.parts.isEmpty,
                     arguments.suffix(argument.parts.count).map(\.name) == argument.parts.map(\.name)
@@ -130,7 +130,8 @@ enum CommandSyntax {
         }
 
         private func isToken(_ word: String) -> Bool {
-            word.first?.isLetter == true && word == word.uppercased()
+            if ["*", "$", "=", "~"].contains(word) { return true }
+            return word.first?.isLetter == true && word == word.uppercased()
         }
 
         private func name(_ word: String) -> String { word.lowercased() }
@@ -138,7 +139,8 @@ enum CommandSyntax {
         private func type(of word: String) -> String {
             if word.hasPrefix("unix-time") { return "unix-time" }
             switch word {
-            case "key", "newkey", "source", "destination", "key1", "key2", "destkey", "sourcekey":
+            case "key", "newkey", "source", "destination", "key1", "key2", "destkey", "sourcekey", "dst",
+                "src":
                 return "key"
             case "pattern": return "pattern"
             case "seconds", "milliseconds", "count", "increment-integer", "offset", "index",

@@ -13,7 +13,8 @@ public final class CommandTable {
     static func families() -> [[Command]] {
         [
             StringCommands.rows(), BitmapCommands.rows(), HyperLogLogCommands.rows(),
-            ScriptCommands.rows(), ListCommands.rows(), HashCommands.rows(), SetCommands.rows(),
+            ScriptCommands.rows(), FunctionCommands.rows(),
+            ListCommands.rows(), HashCommands.rows(), SetCommands.rows(),
             SortedSetCommands.rows(), StreamCommands.rows(), DumpCommands.rows(), GenericCommands.rows(),
             DatabaseCommands.rows(), ConnectionCommands.rows(), TransactionCommands.rows(),
             PubSubCommands.rows(), ServerCommands.rows(), AccessCommands.rows(),

@@ -9,6 +9,8 @@ public final class Configuration: @unchecked Sendable {
     public var requirepass: [UInt8] = []
     /// Microseconds; negative turns the slow log off.
     public var slowlogLogSlowerThan: Int64 = 10000
+    /// Milliseconds a script runs before other clients are told so.
+    public var busyReplyThreshold = 5000
     public var slowlogMaxLength = 128
     /// Milliseconds; 0 turns the latency monitor off.
     public var latencyMonitorThreshold: Int64 = 0

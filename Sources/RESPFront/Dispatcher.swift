@@ -44,7 +44,7 @@ struct Dispatcher: ~Copyable {
     /// Where the input stands in all the session has sent: what staged records are released by.
     private(set) var origin: UInt64 = 0
 
-    private static var unlimited: RequestLimits {
+    static var unlimited: RequestLimits {
         var limits = RequestLimits()
         limits.requestBytes = 3 << 30
         limits.bulkBytes = 2 << 30
@@ -377,6 +377,11 @@ struct Dispatcher: ~Copyable {
             reject(front, session, refusal(session, command, arguments))
             return .done
         }
+        if front.server.busyness.isBusy, !command.flags.contains(.allowBusy) {
+            command.rejected += 1
+            reject(front, session, .message(front.server.busyness.refusal))
+            return .done
+        }
         if front.server.isPaused, let wait = pause(front, session, command) { return .wait(wait) }
         if !session.modes.isEmpty,
             let outcome = runInMode(front, session, output, command, request, arguments) { return outcome }
@@ -555,17 +560,23 @@ struct Dispatcher: ~Copyable {
     }
 
     private mutating func refuseUnknown(_ front: Front, _ session: Session, _ arguments: Arguments) {
-        var message = Array("ERR unknown command '".utf8) + Dispatcher.shown(arguments[0])
-        message += Array("', with args beginning with: ".utf8)
-        let start = message.count
-        for i in 1..<max(1, arguments.count) where message.count - start < 128 {
-            message += [39] + Dispatcher.shown(arguments[i]) + [39, 32]
-        }
+        let message = Dispatcher.unknown(arguments)
         let mark = session.output.count
         session.transaction?.isAborted = true
         message.withView { front.call.reply.error($0) }
         front.countError(session.output, at: mark)
         if session.replyMode != .on { session.obeyReplyMode(mark) }
+    }
+
+    /// What is said of a command there is none of.
+    static func unknown(_ arguments: Arguments) -> [UInt8] {
+        var message = Array("ERR unknown command '".utf8) + shown(arguments[0])
+        message += Array("', with args beginning with: ".utf8)
+        let start = message.count
+        for i in 1..<max(1, arguments.count) where message.count - start < 128 {
+            message += [39] + shown(arguments[i]) + [39, 32]
+        }
+        return message
     }
 
     /// A word as Redis shows it in an error: up to 128 bytes, up to the first NUL.

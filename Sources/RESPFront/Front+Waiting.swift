@@ -270,5 +270,7 @@ extension Front {
     /// Unix milliseconds at which the next wait ends.
     public var nextDeadline: Int64? { deadlines.first }
     /// Whether `resume` has something to do.
-    public var hasWork: Bool { !answered.isEmpty || !retries.isEmpty || !leaveQueues.isEmpty }
+    public var hasWork: Bool {
+        !answered.isEmpty || !retries.isEmpty || !leaveQueues.isEmpty || !unfinished.isEmpty
+    }
 }

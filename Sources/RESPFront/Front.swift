@@ -27,6 +27,11 @@ public final class Front {
     let scriptPhase = ScriptPhase()
     /// Waits until one of the loop's disk requests has ended; false if it cannot. For scripts.
     public var finishReads: () -> Bool = { false }
+    /// Lets the loop look after its sockets in the middle of a request. Calls `keep` and `answerWhileBusy`.
+    public var serveWhileBusy: () -> Void = {}
+    var busyDesk: BusyDesk?
+    /// Sessions with requests that could not be run when they came.
+    var unfinished: [UInt32] = []
     let call: Call
     /// The server's, which outlives its fronts.
     unowned(unsafe) let audience: Audience
@@ -146,6 +151,18 @@ public final class Front {
         }
     }
 
+    /// Keeps what a client sent, for a loop that is in the middle of a request; not for the session whose
+    /// request that is.
+    public func keep(_ session: Session, _ bytes: UnsafeMutableRawPointer, _ count: Int) {
+        precondition(session.token != runningToken, "its input is being run")
+        session.inputBytes += UInt64(count)
+        inputBytes += UInt64(count)
+        if !session.closesAfterReply { session.input.append(bytes, count) }
+    }
+
+    /// Whether a request of this session is being run.
+    public func isRunning(_ session: Session) -> Bool { session.token == runningToken }
+
     private func runInput(_ session: Session) {
         guard !session.input.isEmpty, session.wait == .none else { return }
         let done = dispatcher.run(self, session, session.input.bytes, session.input.count)
@@ -168,9 +185,13 @@ public final class Front {
 
     /// Runs sessions whose wait may be over.
     public func resume() {
+        if !unfinished.isEmpty { runUnfinished() }
         resumeSessions()
         // What runs may serve clients that wait, and these may go on.
-        while hasWork || nextDeadline.map({ $0 <= worker.now }) ?? false { resumeWaiters() }
+        while hasWork || nextDeadline.map({ $0 <= worker.now }) ?? false {
+            if !unfinished.isEmpty { runUnfinished() }
+            resumeWaiters()
+        }
         endTurn()
     }
 

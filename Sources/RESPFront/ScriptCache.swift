@@ -41,37 +41,74 @@ struct ShebangError: Error {
     var text: String
 }
 
+/// Something to run: a script, or a function of a library. Any loop at any time.
+final class Script: Sendable {
+    enum Code: Sendable {
+        /// The whole text and how much of it the first line takes.
+        case text([UInt8], skip: Int)
+        case function(of: Library)
+    }
+
+    /// What compiled code is kept by: a library's for all of its functions.
+    let id: Int
+    /// A script's SHA-1, a function's name; with a zero at the end.
+    let name: [UInt8]
+    let code: Code
+    let flags: ScriptFlags
+    private let alone: Atomic<Bool>
+
+    init(id: Int, name: String, code: Code, flags: ScriptFlags, runsAlone: Bool) {
+        self.id = id
+        self.name = Array(name.utf8) + [0]
+        self.code = code
+        self.flags = flags
+        alone = Atomic(runsAlone)
+    }
+
+    var isFunction: Bool { if case .function = code { true } else { false } }
+    var shownName: String { String(decoding: name.dropLast(), as: UTF8.self) }
+
+    /// It runs while the world stands still: it uses commands that look beyond their keys, or it once met
+    /// a key that was not declared and could not be had at once.
+    var runsAlone: Bool { alone.load(ordering: .relaxed) }
+    func markAlone() { alone.store(true, ordering: .relaxed) }
+
+    private static let ids = Atomic<Int>(0)
+    static func nextID() -> Int { ids.add(1, ordering: .relaxed).newValue }
+}
+
 /// The scripts all loops know, by SHA-1. Any loop at any time: a lock guards it.
 final class ScriptCache: Sendable {
-    struct Script: Sendable {
-        var body: [UInt8]
-        var flags: ScriptFlags
-        /// It runs while the world stands still: it uses commands that look beyond their keys, or it once met
-        /// a key that was not declared and could not be had at once.
-        var runsAlone: Bool
-    }
+    private let scripts = Mutex([String: Script]())
+    private let epochWord = Atomic<Int>(0)
 
-    private struct State {
-        var scripts: [String: Script] = [:]
-        /// Counted up by SCRIPT FLUSH: what loops compiled before is forgotten.
-        var epoch = 0
-    }
+    /// Counted up by SCRIPT FLUSH: what loops compiled before is forgotten.
+    var epoch: Int { epochWord.load(ordering: .acquiring) }
 
-    private let state = Mutex(State())
+    func find(_ sha: String) -> Script? { scripts.withLock { $0[sha] } }
 
-    func find(_ sha: String) -> Script? { state.withLock { $0.scripts[sha] } }
-    func add(_ sha: String, _ script: Script) {
-        state.withLock { if $0.scripts[sha] == nil { $0.scripts[sha] = script } }
-    }
-    func markAlone(_ sha: String) { state.withLock { $0.scripts[sha]?.runsAlone = true } }
-    func flush() {
-        state.withLock {
-            $0.scripts = [:]
-            $0.epoch += 1
+    /// Makes a script known; returns the one of its text that all loops use.
+    func add(_ sha: String, _ script: Script) -> Script {
+        scripts.withLock { scripts in
+            if let known = scripts[sha] { return known }
+            scripts[sha] = script
+            return script
         }
     }
-    var epoch: Int { state.withLock { $0.epoch } }
-    var count: Int { state.withLock { $0.scripts.count } }
-    /// Bytes of their texts.
-    var bytes: Int { state.withLock { $0.scripts.values.reduce(0) { $0 + $1.body.count + 100 } } }
+
+    func flush() {
+        scripts.withLock { $0 = [:] }
+        epochWord.add(1, ordering: .acquiringAndReleasing)
+    }
+
+    var count: Int { scripts.withLock { $0.count } }
+    /// Bytes of their texts and what keeping them takes.
+    var bytes: Int {
+        scripts.withLock { scripts in
+            scripts.values.reduce(0) { sum, script in
+                guard case .text(let body, _) = script.code else { return sum }
+                return sum + body.count + 200
+            }
+        }
+    }
 }

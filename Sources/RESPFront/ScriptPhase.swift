@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Whether a loop runs a script, seen from the others: SCRIPT KILL.
+/// Whether a loop runs a script, seen from the others: SCRIPT KILL, FUNCTION KILL, FUNCTION STATS.
 final class ScriptPhase: Sendable {
     enum Phase: UInt8 {
         case idle, running
@@ -9,11 +9,33 @@ final class ScriptPhase: Sendable {
         case toBeEnded
     }
 
+    /// A script that has run for a while.
+    struct Running: Sendable {
+        var name: String
+        var command: [[UInt8]]
+        /// Monotonic ticks.
+        var since: UInt64
+    }
+
     private let value = Atomic<UInt8>(0)
+    private let functionWord = Atomic<Bool>(false)
+    private let long = Mutex<Running?>(nil)
 
     var phase: Phase { Phase(rawValue: value.load(ordering: .acquiring))! }
+    /// What runs is a function of a library.
+    var isFunction: Bool { functionWord.load(ordering: .relaxed) }
+    /// Nil until it has run for a while.
+    var running: Running? {
+        get { long.withLock { $0 } }
+        set { long.withLock { $0 = newValue } }
+    }
 
-    func set(_ phase: Phase) { value.store(phase.rawValue, ordering: .releasing) }
+    func begin(isFunction: Bool) {
+        functionWord.store(isFunction, ordering: .relaxed)
+        value.store(Phase.running.rawValue, ordering: .releasing)
+    }
+
+    func finish() { value.store(Phase.idle.rawValue, ordering: .releasing) }
 
     /// The script writes; false when it is to end instead.
     func write() -> Bool {
@@ -28,5 +50,38 @@ final class ScriptPhase: Sendable {
         value.compareExchange(
             expected: Phase.running.rawValue, desired: Phase.toBeEnded.rawValue,
             ordering: .acquiringAndReleasing).exchanged
+    }
+}
+
+/// Scripts that have run for longer than busy-reply-threshold, on all loops.
+public final class Busyness: Sendable {
+    private let scripts = Atomic<Int>(0)
+    private let functions = Atomic<Int>(0)
+    /// The process is to end, whatever runs.
+    private let ending = Atomic<Bool>(false)
+
+    public var isBusy: Bool {
+        scripts.load(ordering: .relaxed) != 0 || functions.load(ordering: .relaxed) != 0
+    }
+
+    var isEnding: Bool { ending.load(ordering: .relaxed) }
+    public func end() { ending.store(true, ordering: .relaxed) }
+
+    func add(_ n: Int, isFunction: Bool) {
+        if isFunction {
+            functions.add(n, ordering: .acquiringAndReleasing)
+        } else {
+            scripts.add(n, ordering: .acquiringAndReleasing)
+        }
+    }
+
+    /// What clients are told meanwhile (Redis 7.0).
+    var refusal: String { Busyness.refusal(isFunction: functions.load(ordering: .relaxed) != 0) }
+
+    static func refusal(isFunction: Bool) -> String {
+        """
+        BUSY Redis is busy running a script. You can only call \(isFunction ? "FUNCTION" : "SCRIPT") KILL or \
+        SHUTDOWN NOSAVE.
+        """
     }
 }

@@ -13,8 +13,17 @@ import TieredStore
 /// repeated; the script is remembered and begins so the next time.
 final class ScriptRunner {
     private unowned let front: Front
-    private var engine: ScriptEngine?
-    private var epoch = 0
+    /// For scripts and for libraries, which see different things.
+    private var scripts: ScriptEngine?
+    private var functions: ScriptEngine?
+    private var scriptEpoch = 0
+    private var functionEpoch = 0
+    /// What this loop has compiled, by `Script.id`.
+    private var compiled: [Int: ScriptEngine.Handle] = [:]
+    private var loaded: [Int: ScriptEngine.Handle] = [:]
+    /// Scripts by the hash of their text, and of their name: no SHA-1 and no text on the way of an EVAL.
+    private var byText: [UInt64: Script] = [:]
+    private var byName: [UInt64: Script] = [:]
     private let requests = RequestList()
     private let replies = ReplyBuffer(capacity: 1024)
     private var staged: [StagedRecord] = []
@@ -24,25 +33,62 @@ final class ScriptRunner {
     private var hasNoRoom = false
     private var isAlone = false
     private var hasWritten = false
-    private var needsAlone = false
+    private var startedAt: UInt64 = 0
+    private var isSlow = false
+    private var current: Script?
+    private var engine: ScriptEngine?
+    /// What the library that is being loaded has registered; nil: none is being loaded.
+    private var registered: [Library.Function]?
 
     init(_ front: Front) { self.front = front }
 
-    /// Bytes Lua takes on this loop.
-    var memory: Int { engine?.memory ?? 0 }
+    /// Bytes Lua takes on this loop: for scripts and for functions.
+    var scriptMemory: Int { scripts?.memory ?? 0 }
+    var functionMemory: Int { functions?.memory ?? 0 }
 
-    private func current() throws(CommandError) -> ScriptEngine {
+    // MARK: Engines
+
+    private func scriptEngine() throws(CommandError) -> ScriptEngine {
         let now = front.server.scripts.epoch
-        if let engine, epoch == now { return engine }
-        guard let fresh = ScriptEngine(limit: limit) else {
+        if let scripts, scriptEpoch == now { return scripts }
+        byText = [:]
+        byName = [:]
+        compiled = [:]
+        scripts = nil
+        scripts = try makeEngine(functions: false)
+        scriptEpoch = now
+        return scripts!
+    }
+
+    private func functionEngine() throws(CommandError) -> ScriptEngine {
+        let now = front.server.libraries.epoch
+        if let functions, functionEpoch == now { return functions }
+        let known = Set(front.server.libraries.known.libraries.values.map(\.id))
+        if known.isEmpty || functions == nil {
+            loaded = [:]
+            functions = nil
+            functions = try makeEngine(functions: true)
+        }
+        for (id, handle) in loaded where !known.contains(id) {
+            functions!.forget(handle)
+            loaded[id] = nil
+        }
+        functionEpoch = now
+        return functions!
+    }
+
+    private func makeEngine(functions: Bool) throws(CommandError) -> ScriptEngine {
+        guard let fresh = ScriptEngine(limit: limit, functions: functions) else {
             throw .message("ERR not enough memory for the script engine")
         }
         fresh.host.call = { [unowned self] words, version in run(words, version) }
         fresh.host.check = { [unowned self] words in mayRun(words) }
-        fresh.host.log = { [unowned self] level, text in front.server.logScript(level, text) }
-        fresh.host.interrupt = { [unowned self] in front.scriptPhase.phase == .toBeEnded }
-        engine = fresh
-        epoch = now
+        fresh.host.log = { [unowned self] level, text in
+            // What a library says while it is loaded is said once.
+            if registered == nil || logsLoading { front.server.logScript(level, text) }
+        }
+        fresh.host.interrupt = { [unowned self] in interrupt() }
+        fresh.host.register = { [unowned self] in register($0, $1, $2) }
         return fresh
     }
 
@@ -51,26 +97,57 @@ final class ScriptRunner {
         max(64 << 20, front.server.configuration.maxmemory / 16 / max(1, front.server.fronts.count))
     }
 
-    // MARK: Compiling
+    // MARK: Scripts
 
-    /// Compiles a script, if this loop has not, and makes it known to all loops. Returns its SHA-1.
-    func load(_ body: ByteView) throws(CommandError) -> String {
+    /// The script of a text: compiled and made known to all loops if it is new.
+    func load(_ body: ByteView) throws(CommandError) -> Script {
+        let engine = try scriptEngine(), hash = front.worker.hash(body)
+        if let script = byText[hash], case .text(let text, _) = script.code,
+            text.withView({ $0 == body }) { return script }
         let sha = Digests.sha1(body)
-        if front.server.scripts.find(sha) != nil { return sha }
+        if let known = front.server.scripts.find(sha) {
+            byText[hash] = known
+            return known
+        }
         let flags: ScriptFlags, skip: Int
         do throws(ShebangError) { (flags, skip) = try ScriptFlags.read(body) } catch {
             throw .message("ERR \(error.text)")
         }
-        let engine = try current()
-        if let message = engine.compile("f_" + sha, body[skip..<body.count]) {
-            throw .message("ERR Error compiling script (new function): \(message)")
-        }
-        front.server.scripts.add(sha, ScriptCache.Script(
-            body: body.array, flags: flags, runsAlone: looksBeyondKeys(body)))
-        return sha
+        let script = Script(
+            id: Script.nextID(), name: sha, code: .text(body.array, skip: skip), flags: flags,
+            runsAlone: looksBeyondKeys(body))
+        let handle = try compile(script, engine)
+        let known = front.server.scripts.add(sha, script)
+        if known === script { compiled[script.id] = handle } else { engine.forget(handle) }
+        byText[hash] = known
+        return known
     }
 
-    /// Whether the text names a command that looks beyond its keys. It may not run it, or hide its name:
+    /// The script of a SHA-1. Errors: NOSCRIPT.
+    func find(_ sha: ByteView) throws(CommandError) -> Script {
+        _ = try scriptEngine()
+        let hash = front.worker.hash(sha)
+        if let script = byName[hash], script.name.withView({ $0[0..<$0.count - 1] == sha }) { return script }
+        guard let script = front.server.scripts.find(sha.lowercasedText) else {
+            throw .message("NOSCRIPT No matching script. Please use EVAL.")
+        }
+        byName[hash] = script
+        return script
+    }
+
+    private func compile(
+        _ script: Script, _ engine: ScriptEngine
+    ) throws(CommandError) -> ScriptEngine.Handle {
+        guard case .text(let text, let skip) = script.code else {
+            preconditionFailure("only scripts are compiled alone")
+        }
+        switch text.withView({ engine.compile($0[skip..<$0.count]) }) {
+        case .done(let handle): return handle
+        case .failed(let why): throw .message("ERR Error compiling script (new function): \(why)")
+        }
+    }
+
+    /// Whether a text names a command that looks beyond its keys. It may not run it, or hide its name:
     /// this only saves the first run.
     private func looksBeyondKeys(_ body: ByteView) -> Bool {
         let words = Set(body.lowercasedText.split { !$0.isLetter }.map(String.init))
@@ -79,39 +156,111 @@ final class ScriptRunner {
         }
     }
 
+    // MARK: Libraries
+
+    private var logsLoading = true
+
+    /// FUNCTION LOAD: compiles a library and runs it. Nobody knows it yet; if that remains so, `drop` it.
+    func load(library text: ByteView, _ header: Library.Header) throws(CommandError) -> Library {
+        let engine = try functionEngine(), id = Script.nextID()
+        let functions = try register(engine, id, text, header.skip, logs: true)
+        guard !functions.isEmpty else {
+            drop(id)
+            throw .message("ERR No functions registered")
+        }
+        return Library(
+            id: id, header: header, text: text.array, functions: functions, runsAlone: looksBeyondKeys(text))
+    }
+
+    /// A library that was loaded has not become known after all.
+    func drop(_ id: Int) { if let handle = loaded.removeValue(forKey: id) { functions?.forget(handle) } }
+
+    private func register(
+        _ engine: ScriptEngine, _ id: Int, _ text: ByteView, _ skip: Int, logs: Bool
+    ) throws(CommandError) -> [Library.Function] {
+        registered = []
+        logsLoading = logs
+        startedAt = csystem_ticks()
+        let outcome = engine.load(text[skip..<text.count])
+        let functions = registered!
+        registered = nil
+        switch outcome {
+        case .done(let handle): loaded[id] = handle
+        case .failed(let why): throw .message("ERR \(why)")
+        }
+        return functions
+    }
+
+    private func register(
+        _ name: ByteView, _ description: ByteView?, _ flags: UInt32
+    ) -> ScriptEngine.Registration {
+        let name = name.text
+        guard Library.isName(name) else { return .badName }
+        if registered!.contains(where: { $0.name == name }) { return .alreadyThere }
+        registered!.append(Library.Function(name: name, description: description?.array, flags: flags))
+        return .done
+    }
+
+    private var byFunction: [UInt64: Script] = [:]
+
+    /// The function of a name, in any case; nil: there is none.
+    func function(_ name: ByteView) -> Script? {
+        if functionEpoch != front.server.libraries.epoch { byFunction = [:] }
+        let hash = front.worker.hash(name)
+        if let script = byFunction[hash], script.name.withView({ $0[0..<$0.count - 1] == name }) {
+            return script
+        }
+        guard let script = front.server.libraries.find(name.lowercasedText) else { return nil }
+        if functionEpoch == front.server.libraries.epoch { byFunction[hash] = script }
+        return script
+    }
+
     // MARK: Running
 
-    /// Runs a known script for the command that is being served, and answers it.
-    func run(_ sha: String, _ call: Call, keys: [ByteView], arguments: [ByteView]) throws(CommandError) {
-        guard let script = front.server.scripts.find(sha) else {
-            throw .message("NOSCRIPT No matching script. Please use EVAL.")
+    /// What a script is compiled to on this loop.
+    private func prepare(_ script: Script) throws(CommandError) -> ScriptEngine.Handle {
+        switch script.code {
+        case .text:
+            let engine = try scriptEngine()
+            self.engine = engine
+            if let handle = compiled[script.id] { return handle }
+            let handle = try compile(script, engine)
+            compiled[script.id] = handle
+            return handle
+        case .function(let library):
+            let engine = try functionEngine()
+            self.engine = engine
+            if let handle = loaded[library.id] { return handle }
+            // The library keeps the bytes.
+            _ = try register(engine, library.id, library.text.withView { $0 }, library.skip, logs: false)
+            return loaded[library.id]!
         }
+    }
+
+    /// Runs a script for the command that is being served, whose words from the fourth on are `keys` keys
+    /// and then arguments, and answers it.
+    func run(_ script: Script, _ call: Call, keys: Int) throws(CommandError) {
         let isReadOnlyCall = call.command.flags.contains(.readonly)
         if isReadOnlyCall, script.flags.contains(.declared), !script.flags.contains(.noWrites) {
             throw .message("ERR Can not execute a script with write flag using *_ro command.")
         }
-        let engine = try current()
-        if !engine.has("f_" + sha) {
-            let skip = (try? ScriptFlags.read(script.body.withView { $0 }))?.skip ?? 0
-            let message = script.body.withView { engine.compile("f_" + sha, $0[skip..<$0.count]) }
-            if let message { throw .message("ERR Error compiling script (new function): \(message)") }
-        }
+        let handle = try prepare(script)
         isReadOnly = isReadOnlyCall || script.flags.contains(.noWrites)
-        try admit(call, script, keys, arguments)
+        try admit(call, script)
         var finished = false
         if call.isInside {
             // A transaction with a script in it runs while the world stands still.
-            finished = attempt(engine, sha, call, keys, arguments, alone: true)
+            finished = attempt(script, handle, call, keys, alone: true)
             precondition(finished, "a script that runs alone lacks nothing")
             return
         }
-        if !script.runsAlone { finished = attempt(engine, sha, call, keys, arguments, alone: false) }
+        if !script.runsAlone { finished = attempt(script, handle, call, keys, alone: false) }
         if finished { return }
-        front.server.scripts.markAlone(sha)
+        script.markAlone()
         front.keys.end()
-        front.server.runAlone {
+        front.server.standAlone {
             front.worker.runAlone {
-                finished = attempt(engine, sha, call, keys, arguments, alone: true)
+                finished = attempt(script, handle, call, keys, alone: true)
                 front.serveWaiters(call.session)
                 front.keys.forgetKeys()
             }
@@ -120,12 +269,11 @@ final class ScriptRunner {
     }
 
     /// Waits for RAM before anything is done; a script that may write needs some.
-    private func admit(
-        _ call: Call, _ script: ScriptCache.Script, _ keys: [ByteView], _ arguments: [ByteView]
-    ) throws(CommandError) {
+    private func admit(_ call: Call, _ script: Script) throws(CommandError) {
         hasNoRoom = false
         if isReadOnly || call.isInside { return }
-        let bytes = (keys + arguments).reduce(4096) { $0 + $1.count + 64 }
+        var bytes = 4096
+        for i in 3..<max(3, call.wordCount) { bytes += call.arguments[i].count + 64 }
         do { try call.requireRoom(bytes) } catch {
             guard case .outOfMemory = error else { throw error }
             if script.flags.contains(.declared), !script.flags.contains(.allowsNoMemory) {
@@ -139,34 +287,89 @@ final class ScriptRunner {
 
     /// One run; false when it ended because it needs to be alone. The answer is written.
     private func attempt(
-        _ engine: ScriptEngine, _ sha: String, _ call: Call, _ keys: [ByteView], _ arguments: [ByteView],
-        alone: Bool
+        _ script: Script, _ handle: ScriptEngine.Handle, _ call: Call, _ keys: Int, alone: Bool
     ) -> Bool {
         let session = call.session, command = call.command, words = call.arguments
-        let wasInside = call.isInside, database = session.database
-        (isAlone, hasWritten, needsAlone, isRunning) = (alone, false, false, true)
-        front.scriptPhase.set(.running)
+        let wasInside = call.isInside, database = session.database, engine = engine!
+        (isAlone, hasWritten, isRunning, isSlow) = (alone, false, true, false)
+        current = script
+        runningWords = words
+        startedAt = csystem_ticks()
+        front.scriptPhase.begin(isFunction: script.isFunction)
         // The keys are held as views of the request, which stays; commands open windows of their own.
         front.keys.forgetKeys()
         call.isInside = true
         call.grantedRoom = 0
-        let outcome = engine.run(
-            "f_" + sha, keys: keys, arguments: arguments, version: Int(session.version.rawValue))
+        let arguments = max(0, words.count - 3 - keys), version = Int(session.version.rawValue)
+        let outcome = script.isFunction
+            ? engine.call(handle, name: script.name, keys: keys, arguments: arguments, version: version) {
+                words[3 + $0]
+            }
+            : engine.run(handle, name: script.name, keys: keys, arguments: arguments, version: version) {
+                words[3 + $0]
+            }
         isRunning = false
-        front.scriptPhase.set(.idle)
+        let wasKilled = front.scriptPhase.phase == .toBeEnded
+        front.scriptPhase.finish()
+        if isSlow { front.server.busyness.add(-1, isFunction: script.isFunction) }
+        if noted { front.scriptPhase.running = nil }
+        noted = false
         call.isInside = wasInside
         call.command = command
         call.arguments = words
         session.database = database
         call.reply = ReplyWriter(session.output, version: session.version)
-        for record in staged { front.worker.unstage(record) }
-        staged.removeAll(keepingCapacity: true)
+        if !staged.isEmpty {
+            for record in staged { front.worker.unstage(record) }
+            staged.removeAll(keepingCapacity: true)
+        }
         switch outcome {
         case .done(let bytes): session.output.append(bytes)
         case .failed(let text): call.reply.error(text)
-        case .ended: return false
+        case .ended:
+            guard wasKilled else { return false }
+            writeKilled(call.reply)
         }
         return true
+    }
+
+    private func writeKilled(_ reply: ReplyWriter) {
+        reply.error("ERR Script killed by user with SCRIPT KILL...")
+    }
+
+    // MARK: Long runs
+
+    /// What runs was told of to other loops.
+    private var noted = false
+    private var runningWords: Arguments?
+
+    /// Asked now and then by code that runs: whether it is to end.
+    private func interrupt() -> Bool {
+        let spent = Double(csystem_ticks() &- startedAt) / front.server.ticksPerMicrosecond / 1000
+        if registered != nil { return spent > 500 || front.server.busyness.isEnding }
+        if !noted { note() }
+        if !isSlow, spent >= Double(front.server.configuration.busyReplyThreshold) { becomeSlow(spent) }
+        if isSlow { front.serveWhileBusy() }
+        return front.scriptPhase.phase == .toBeEnded || front.server.busyness.isEnding
+    }
+
+    /// Lets FUNCTION STATS on other loops know what runs.
+    private func note() {
+        noted = true
+        let words = (0..<runningWords!.count).map { runningWords![$0].array }
+        front.scriptPhase.running = ScriptPhase.Running(
+            name: current!.shownName, command: words, since: startedAt)
+    }
+
+    private func becomeSlow(_ milliseconds: Double) {
+        isSlow = true
+        front.server.busyness.add(1, isFunction: current!.isFunction)
+        let line = """
+            Slow script detected: still in execution after \(Int(milliseconds)) milliseconds. You can try \
+            killing the script using the \(current!.isFunction ? "FUNCTION" : "SCRIPT") KILL command. \
+            Script name is: \(current!.shownName).
+            """
+        Array(line.utf8).withView { front.server.logScript(3, $0) }
     }
 
     // MARK: Commands of the script
@@ -226,7 +429,9 @@ final class ScriptRunner {
     ) -> ByteView? {
         let call = front.call, session = call.session
         if writes, !hasWritten, !front.scriptPhase.write() {
-            return refuse("ERR Script killed by user with SCRIPT KILL.")
+            replies.truncate(to: 0)
+            writeKilled(ReplyWriter(replies))
+            return replies.view
         }
         var since: UInt64?
         while true {

@@ -28,6 +28,8 @@ public final class ServerState: @unchecked Sendable {
     /// A script's log line and its level, 0 (debug) to 3 (warning).
     public var logScript: (Int, ByteView) -> Void = { _, _ in }
     let scripts = ScriptCache()
+    let libraries = FunctionLibraries()
+    public let busyness = Busyness()
     /// Clients connected now, accepted since start, and turned away.
     public var connectedClients: () -> Int = { 0 }
     public var receivedConnections: () -> Int = { 0 }
@@ -155,7 +157,7 @@ public final class ServerState: @unchecked Sendable {
         }
     }
     /// Written while all other loops stand still, so that none reads it meanwhile.
-    private var isAlone = false
+    public private(set) var isAlone = false
 
     // MARK: CLIENT PAUSE
 

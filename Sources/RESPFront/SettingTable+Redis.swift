@@ -62,7 +62,9 @@ extension SettingTable {
             number("maxmemory-eviction-tenacity", "10", 0...100),
             Setting("maxmemory-clients", .memoryOrPercent, .stored("0")),
             number("lfu-log-factor", "10"), number("lfu-decay-time", "1"),
-            number("busy-reply-threshold", alias: "lua-time-limit", "5000", any),
+            Setting(
+                "busy-reply-threshold", alias: "lua-time-limit", .integer(any),
+                .number(\.busyReplyThreshold)),
             number("auto-aof-rewrite-percentage", "100"),
             Setting("auto-aof-rewrite-min-size", .memory(any), .stored("67108864")),
             number("acllog-max-len", "128", any), number("shutdown-timeout", "10"),

@@ -110,3 +110,23 @@ struct InlineLine {
         return letter < 6 ? letter + 10 : nil
     }
 }
+
+/// A line cut into words as an inline request is.
+public enum QuotedWords {
+    /// The words, unescaped; nil when the quotes do not balance.
+    public static func split(_ line: ByteView) -> [[UInt8]]? {
+        var copy = line.array
+        return copy.withUnsafeMutableBytes { bytes -> [[UInt8]]? in
+            guard let base = bytes.baseAddress else { return [] }
+            var reader = InlineLine(base, from: 0, to: bytes.count), words: [[UInt8]] = []
+            while true {
+                switch reader.next() {
+                case .word(let range):
+                    words.append(ByteView(base + Int(range.offset), Int(range.count)).array)
+                case .unbalanced: return nil
+                case .end: return words
+                }
+            }
+        }
+    }
+}

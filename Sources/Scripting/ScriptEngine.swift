@@ -19,8 +19,9 @@ public struct ScriptWords {
 
 /// One loop's Lua 5.1 with Redis 7.0's sandbox.
 ///
-/// Scripts are compiled once and kept by name. A script runs to its end inside `run`; the commands it
-/// asks for are run by `call`, which answers with RESP bytes. Not for two threads at once.
+/// Scripts and libraries of functions are compiled once and kept by a handle; one engine has either. A
+/// script runs to its end inside `run`; the commands it asks for are run by `host.call`, which answers
+/// with RESP bytes. Not for two threads at once.
 /// Errors: Lua's own are caught in `CScripting`; nothing here or above sees a longjmp.
 public final class ScriptEngine {
     public enum Outcome {
@@ -43,14 +44,32 @@ public final class ScriptEngine {
         public var log: (Int, ByteView) -> Void = { _, _ in }
         /// Asked now and then while a script runs; true ends it.
         public var interrupt: () -> Bool = { false }
+        /// A library that is being loaded registers a function: name, description, flags by bit, in the
+        /// order of Redis's documentation.
+        public var register: (ByteView, ByteView?, UInt32) -> Registration = { _, _, _ in .done }
         public init() {}
+    }
+
+    public enum Registration { case done, badName, alreadyThere }
+
+    /// Something compiled, as the engine that compiled it knows it.
+    public struct Handle: Sendable {
+        let number: Int32
+    }
+
+    public enum Compiled {
+        case done(Handle)
+        /// The error's text, without a code.
+        case failed(String)
     }
 
     public var host = Host()
     private var engine: OpaquePointer?
+    /// The words of the run that begins; only grown.
+    private var words: UnsafeMutableBufferPointer<cscripting_bytes> = .allocate(capacity: 16)
 
-    /// `limit`: most bytes Lua may take.
-    public init?(limit: Int) {
+    /// `limit`: most bytes Lua may take. `functions`: for libraries, not for scripts.
+    public init?(limit: Int, functions: Bool = false) {
         let context = Unmanaged.passUnretained(self).toOpaque()
         let host = cscripting_host(
             context: context,
@@ -74,12 +93,23 @@ public final class ScriptEngine {
                 for (i, digit) in Digests.sha1(ByteView(text)).utf8.enumerated() {
                     digits![i] = CChar(bitPattern: digit)
                 }
+            },
+            register_function: { context, name, description, flags in
+                let described = description.bytes == nil ? nil : ByteView(description)
+                switch ScriptEngine.owner(context).host.register(ByteView(name), described, flags) {
+                case .done: return CSCRIPTING_REGISTERED
+                case .badName: return CSCRIPTING_BAD_NAME
+                case .alreadyThere: return CSCRIPTING_ALREADY_THERE
+                }
             })
-        guard let engine = cscripting_create(host, limit) else { return nil }
+        guard let engine = cscripting_create(host, limit, functions) else { return nil }
         self.engine = engine
     }
 
-    deinit { if let engine { cscripting_destroy(engine) } }
+    deinit {
+        if let engine { cscripting_destroy(engine) }
+        words.deallocate()
+    }
 
     private static func owner(_ context: UnsafeMutableRawPointer?) -> ScriptEngine {
         Unmanaged<ScriptEngine>.fromOpaque(context!).takeUnretainedValue()
@@ -89,30 +119,67 @@ public final class ScriptEngine {
     public var memory: Int { Int(cscripting_memory(engine)) }
     public func setLimit(_ bytes: Int) { cscripting_set_limit(engine, bytes) }
 
-    /// Compiles a script and keeps it; nil, or the compiler's message.
-    public func compile(_ name: String, _ body: ByteView) -> String? {
+    /// Collects all garbage.
+    public func collect() { cscripting_collect(engine) }
+
+    /// Compiles a script and keeps it.
+    public func compile(_ body: ByteView) -> Compiled {
         var reply = cscripting_bytes()
-        let outcome = cscripting_compile(engine, name, cscripting_bytes(body), &reply)
-        return outcome == CSCRIPTING_DONE ? nil : ByteView(reply).text
+        let handle = cscripting_compile(engine, cscripting_bytes(body), &reply)
+        return handle == 0 ? .failed(ByteView(reply).text) : .done(Handle(number: handle))
     }
 
-    public func has(_ name: String) -> Bool { cscripting_has(engine, name) }
-    public func forget(_ name: String) { cscripting_forget(engine, name) }
-
-    /// Runs a compiled script. `version`: of the answer.
-    public func run(_ name: String, keys: [ByteView], arguments: [ByteView], version: Int) -> Outcome {
+    /// Compiles a library and runs it, so that it registers its functions, which are kept.
+    public func load(_ body: ByteView) -> Compiled {
         var reply = cscripting_bytes()
-        let outcome = keys.map { cscripting_bytes($0) }.withUnsafeBufferPointer { keys in
-            arguments.map { cscripting_bytes($0) }.withUnsafeBufferPointer { arguments in
-                cscripting_run(
-                    engine, name, keys.count, keys.baseAddress, arguments.count, arguments.baseAddress,
-                    Int32(version), &reply)
-            }
+        let handle = cscripting_load(engine, cscripting_bytes(body), &reply)
+        return handle == 0 ? .failed(ByteView(reply).text) : .done(Handle(number: handle))
+    }
+
+    public func forget(_ handle: Handle) { cscripting_forget(engine, handle.number) }
+
+    /// Runs a compiled script. `name`: what errors call it, with a zero at its end. `version`: of the
+    /// answer. `word`: the keys, then the arguments.
+    public func run(
+        _ script: Handle, name: [UInt8], keys: Int, arguments: Int, version: Int, word: (Int) -> ByteView
+    ) -> Outcome {
+        gather(keys + arguments, word)
+        var reply = cscripting_bytes()
+        let outcome = name.withUnsafeBytes {
+            cscripting_run(
+                engine, script.number, $0.baseAddress!.assumingMemoryBound(to: CChar.self), keys,
+                words.baseAddress, arguments, words.baseAddress! + keys, Int32(version), &reply)
         }
+        return ScriptEngine.outcome(outcome, reply)
+    }
+
+    /// Runs a function of a library; otherwise as `run`.
+    public func call(
+        _ library: Handle, name: [UInt8], keys: Int, arguments: Int, version: Int, word: (Int) -> ByteView
+    ) -> Outcome {
+        gather(keys + arguments, word)
+        var reply = cscripting_bytes()
+        let outcome = name.withUnsafeBytes {
+            cscripting_call(
+                engine, library.number, $0.baseAddress!.assumingMemoryBound(to: CChar.self), keys,
+                words.baseAddress, arguments, words.baseAddress! + keys, Int32(version), &reply)
+        }
+        return ScriptEngine.outcome(outcome, reply)
+    }
+
+    private func gather(_ count: Int, _ word: (Int) -> ByteView) {
+        if count > words.count {
+            words.deallocate()
+            words = .allocate(capacity: count * 2)
+        }
+        for i in 0..<count { (words.baseAddress! + i).initialize(to: cscripting_bytes(word(i))) }
+    }
+
+    private static func outcome(_ outcome: cscripting_outcome, _ reply: cscripting_bytes) -> Outcome {
         switch outcome {
-        case CSCRIPTING_DONE: return .done(ByteView(reply))
-        case CSCRIPTING_ENDED: return .ended
-        default: return .failed(ByteView(reply))
+        case CSCRIPTING_DONE: .done(ByteView(reply))
+        case CSCRIPTING_ENDED: .ended
+        default: .failed(ByteView(reply))
         }
     }
 }

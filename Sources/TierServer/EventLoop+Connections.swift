@@ -87,7 +87,12 @@ extension EventLoop {
 
     /// A session that waits with a full buffer receives no more until it goes on.
     private func holdBackIfNeeded(_ connection: Connection) {
-        guard !connection.isHeldBack, !front.wantsInput(connection.session) else { return }
+        if !front.wantsInput(connection.session) { holdBack(connection) }
+    }
+
+    /// Receives no more until `send` finds that the session wants input again.
+    func holdBack(_ connection: Connection) {
+        guard !connection.isHeldBack else { return }
         connection.isHeldBack = true
         if connection.isReceiving {
             ring.cancel(EventLoop.token(.receive, connection.slot), EventLoop.token(.cancel))

@@ -40,8 +40,19 @@ final class EventLoop {
     var nextCron: UInt64 = 0
     var cronCount = 0
     private var isWritingHeader = false
-    /// Completions that came while the loop waited for the disk alone.
-    private var deferred: [Completion] = []
+    /// Completions that came in the middle of a request, and that the next turn handles.
+    var deferred = RingQueue<Completion>()
+    /// The batch's completions from here on are not handled yet.
+    var batchNext = 0
+    var batchCount = 0
+    // Of `serveWhileBusy`: it runs; connections with completions that are kept; those to answer.
+    var isServing = false
+    var blocked: Set<UInt32> = []
+    var toAnswer: [UInt32] = []
+    var looksAroundLater = false
+    private var lastPass: UInt64 = 0
+    /// Ticks between two passes of `serveWhileBusy` while the loop waits: half a millisecond.
+    private let passInterval: UInt64
 
     static let tierFile = FileSlot(0)
     static let receiveGroup = BufferGroup(1)
@@ -51,6 +62,7 @@ final class EventLoop {
         self.index = index
         self.server = server
         self.mailbox = mailbox
+        passInterval = UInt64(server.state.ticksPerMicrosecond * 500)
         front = server.state.fronts[index]
         worker = front.worker
         ring = try Ring(entries: 1024)
@@ -59,6 +71,24 @@ final class EventLoop {
         try ring.setFile(EventLoop.tierFile, to: server.tierFile.descriptor)
         try ring.registerMemory(worker.bufferMemory)
         front.finishReads = { [unowned self] in finishReads() }
+        front.serveWhileBusy = { [unowned self] in
+            if self.server.state.isAlone {
+                self.server.world.serveStanding()
+            } else {
+                serveWhileBusy()
+            }
+        }
+        worker.onLongWait = { [unowned self] in waitedLong() }
+        server.world.take(place: index) { [unowned self] in waitedLong() }
+    }
+
+    /// The loop waits for another one: its clients are looked after if that may take long.
+    private func waitedLong() {
+        guard server.state.busyness.isBusy else { return }
+        let now = csystem_ticks()
+        guard now &- lastPass > passInterval else { return }
+        serveWhileBusy()
+        lastPass = csystem_ticks()
     }
 
     static func token(_ kind: Kind, _ slot: UInt32 = 0) -> CompletionToken {
@@ -94,7 +124,7 @@ final class EventLoop {
             else { return }
             let count = ring.reap(into: &batch)
             for i in 0..<count where batch[i].token.kind == Kind.disk.rawValue { handle(batch[i]) }
-            server.world.yield()
+            server.world.yield(index)
         }
     }
 
@@ -112,7 +142,7 @@ final class EventLoop {
         handOverDiskRequests()
         sendReplies()
         rearm()
-        server.world.yield()
+        server.world.yield(index)
         if hasMore || worker.hasRunnable || front.hasWork || !front.touched.isEmpty {
             try ring.flush()
         } else {
@@ -138,6 +168,18 @@ final class EventLoop {
     /// else on this loop waits: for a script that met a cold key it had not declared.
     private func finishReads() -> Bool {
         handOverDiskRequests()
+        // Some may have come while the loop looked after its sockets.
+        var kept = RingQueue<Completion>(), hasEnded = false
+        while let completion = deferred.popFirst() {
+            if completion.token.kind == Kind.disk.rawValue {
+                handle(completion)
+                hasEnded = true
+            } else {
+                kept.append(completion)
+            }
+        }
+        deferred = kept
+        if hasEnded { return true }
         guard (try? ring.submitAndWait(minimum: 1, timeoutNanoseconds: 100_000_000)) != nil
         else { return false }
         var more = CompletionBatch()
@@ -149,20 +191,31 @@ final class EventLoop {
     }
 
     private func takeCompletions() {
-        while !deferred.isEmpty {
-            let waiting = deferred
-            deferred.removeAll(keepingCapacity: true)
-            for completion in waiting { handle(completion) }
-        }
+        takeDeferred()
         while true {
             let count = ring.reap(into: &batch)
-            for i in 0..<count { handle(batch[i]) }
-            if count < CompletionBatch.capacity { return }
+            batchNext = 0
+            batchCount = count
+            while batchNext < batchCount {
+                let completion = batch[batchNext]
+                batchNext += 1
+                handle(completion)
+            }
+            if count < CompletionBatch.capacity { return takeDeferred() }
+            takeDeferred()
+        }
+    }
+
+    private func takeDeferred() {
+        while let completion = deferred.popFirst() { handle(completion) }
+        if looksAroundLater {
+            looksAroundLater = false
+            lookAround()
         }
     }
 
     @inline(__always)
-    private func handle(_ completion: Completion) {
+    func handle(_ completion: Completion) {
         let slot = completion.token.slot
         switch Kind(rawValue: completion.token.kind) {
         case .receive: received(slot, completion)

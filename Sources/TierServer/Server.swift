@@ -103,7 +103,9 @@ public final class Server: @unchecked Sendable {
         configuration.onChange = { [unowned self] name in settingChanged(name) }
         if state.fronts.count > 1 {
             state.runAlone = { [unowned self] body in
-                world.runAlone(wake: { for box in self.mailboxes { Descriptors.raise(box.event) } }, body)
+                world.runAlone(
+                    wake: { for box in self.mailboxes { Descriptors.raise(box.event) } },
+                    isBusy: { self.state.busyness.isBusy }, body)
             }
         }
     }
@@ -242,6 +244,7 @@ public final class Server: @unchecked Sendable {
 
     /// Ends every loop after its turn.
     func stop() {
+        state.busyness.end()
         for box in mailboxes { box.post(.stop) }
     }
 

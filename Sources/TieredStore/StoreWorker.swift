@@ -84,11 +84,26 @@ public final class StoreWorker {
     /// Whether new keys are told of, too.
     public var reportsNewKeys = false
 
+    private let meanwhile: UnsafeMutablePointer<() -> Void>
+    /// Called now and then while the worker waits for a stripe. It must not touch the keyspace. Set once.
+    public var onLongWait: () -> Void {
+        get { meanwhile.pointee }
+        set { meanwhile.pointee = newValue }
+    }
+
+    deinit {
+        meanwhile.deinitialize(count: 1)
+        meanwhile.deallocate()
+    }
+
     init(store: Store, index: Int) {
         self.store = store
         self.index = index
         threaded = store.threaded
+        meanwhile = .allocate(capacity: 1)
+        meanwhile.initialize(to: {})
         stripes = store.stripes
+        stripes.meanwhile = meanwhile
         ledger = store.ledger
         arena = store.arena
         extents = store.extents

@@ -136,6 +136,7 @@ def differential(server, real, mode, loops, seed, count=4000):
     queued = []
     for wire in (ours, theirs):
         wire.ask(["FLUSHALL"])
+        wire.ask(["FUNCTION", "FLUSH"])
         for name, value in SETTINGS.items():
             wire.ask(["CONFIG", "SET", name, value])
     for i in range(count):

@@ -715,9 +715,23 @@ def pubsub():
         server.stop()
 
 
+def scripts_without_end():
+    """BUSY, SCRIPT KILL, FUNCTION KILL, SHUTDOWN NOSAVE and SIGTERM, with one loop and with four."""
+    def start(name, loops, threshold):
+        return tierd(name, "--io-threads", str(loops), "--busy-reply-threshold", threshold)
+
+    for loops in (1, 4):
+        server = start(f"busy-{loops}", loops, "5000")
+        endless(server, loops)
+        in_a_transaction(server)
+        written(server)
+        signal_ends(start, loops)
+
+
 # Beside redis-server ------------------------------------------------------------------------------
 
 from differential import differential, encode  # noqa: E402
+from busy import endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
@@ -743,7 +757,7 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions, pubsub]
+        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
         if not wanted or test.__name__ in wanted:

@@ -26,15 +26,19 @@ final class ScriptRun {
     func run(
         _ script: String, _ keys: [String] = [], _ arguments: [String] = [], version: Int = 2
     ) -> String {
-        if let message = Array(script.utf8).withView({ engine.compile("f_x", $0) }) {
-            return "?" + message
+        let handle: ScriptEngine.Handle
+        switch Array(script.utf8).withView({ engine.compile($0) }) {
+        case .failed(let message): return "?" + message
+        case .done(let compiled): handle = compiled
         }
+        defer { engine.forget(handle) }
         let words = (keys + arguments).map { Array($0.utf8) }
         // Kept alive by `words`.
         let views = words.map { word in word.withUnsafeBytes { ByteView($0) } }
         return withExtendedLifetime(words) {
-            switch engine.run("f_x", keys: Array(views.prefix(keys.count)),
-                arguments: Array(views.dropFirst(keys.count)), version: version) {
+            switch engine.run(
+                handle, name: Array("x".utf8) + [0], keys: keys.count, arguments: arguments.count,
+                version: version, word: { views[$0] }) {
             case .done(let bytes): bytes.text
             case .failed(let text): "!" + text.text
             case .ended: "ended"
@@ -90,7 +94,7 @@ struct SandboxTests {
             "while true do xpcall(function() while true do end end, function() while true do end end) end",
         ]
         for script in scripts {
-            #expect(run.run(script).contains("Script killed by user with SCRIPT KILL."), "\(script)")
+            #expect(run.run(script).contains("Script killed by user with SCRIPT KILL..."), "\(script)")
         }
         #expect(run.run("return 1") == ":1\r\n")
     }

@@ -14,6 +14,14 @@ typedef struct {
     size_t count;
 } cscripting_bytes;
 
+// Flags of functions, in the order of Redis's names: no-writes, allow-oom, allow-stale, no-cluster,
+// allow-cross-slot-keys.
+typedef enum {
+    CSCRIPTING_REGISTERED,
+    CSCRIPTING_BAD_NAME,
+    CSCRIPTING_ALREADY_THERE,
+} cscripting_registration;
+
 typedef struct {
     void *context;
     // Runs a command. `reply` is RESP of the version asked for, and stays until the next call. Returns
@@ -26,6 +34,9 @@ typedef struct {
     bool (*interrupt)(void *context);
     // 40 hexadecimal digits.
     void (*sha1)(void *context, cscripting_bytes text, char *digits);
+    // A library that is being loaded registers a function; `description.bytes` may be NULL.
+    cscripting_registration (*register_function)(
+        void *context, cscripting_bytes name, cscripting_bytes description, uint32_t flags);
 } cscripting_host;
 
 typedef struct cscripting cscripting;
@@ -36,21 +47,32 @@ typedef enum {
     CSCRIPTING_ENDED,    // a call asked for the end of the run
 } cscripting_outcome;
 
-// NULL when there is no memory. `limit`: most bytes Lua may take.
-cscripting *cscripting_create(cscripting_host host, size_t limit);
+// NULL when there is no memory. `limit`: most bytes Lua may take. `functions`: for libraries of functions,
+// not for scripts.
+cscripting *cscripting_create(cscripting_host host, size_t limit, bool functions);
 void cscripting_destroy(cscripting *engine);
 size_t cscripting_memory(const cscripting *engine);
 void cscripting_set_limit(cscripting *engine, size_t limit);
 
-// Compiles a script and keeps it under `name` ("f_" and 40 digits).
-cscripting_outcome cscripting_compile(
-    cscripting *engine, const char *name, cscripting_bytes body, cscripting_bytes *reply);
-bool cscripting_has(cscripting *engine, const char *name);
-void cscripting_forget(cscripting *engine, const char *name);
+// Compiles a script and keeps it. Returns its handle, or 0 and the compiler's message.
+int cscripting_compile(cscripting *engine, cscripting_bytes body, cscripting_bytes *reply);
+// Forgets a script or a library.
+void cscripting_forget(cscripting *engine, int handle);
 
-// Runs a compiled script. `version`: the client's RESP version.
+// Runs a compiled script. `name`: what errors call it. `version`: the client's RESP version.
 cscripting_outcome cscripting_run(
-    cscripting *engine, const char *name, size_t key_count, const cscripting_bytes *keys,
+    cscripting *engine, int handle, const char *name, size_t key_count, const cscripting_bytes *keys,
     size_t argument_count, const cscripting_bytes *arguments, int version, cscripting_bytes *reply);
+
+// Compiles and runs a library, which registers its functions, and keeps these. As `cscripting_compile`.
+int cscripting_load(cscripting *engine, cscripting_bytes body, cscripting_bytes *reply);
+
+// Runs a function of a library that was loaded.
+cscripting_outcome cscripting_call(
+    cscripting *engine, int library, const char *function, size_t key_count, const cscripting_bytes *keys,
+    size_t argument_count, const cscripting_bytes *arguments, int version, cscripting_bytes *reply);
+
+// Collects all garbage.
+void cscripting_collect(cscripting *engine);
 
 #endif

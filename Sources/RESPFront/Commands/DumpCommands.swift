@@ -8,11 +8,13 @@ enum DumpCommands {
         let options = "key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]"
         let grows: CommandFlags = [.write, .growsMemory]
         return [
-            row("dump", 2, .value, [.readonly], "2.6.0", "Returns a value as an RDB payload.", "key", dump),
+            row("dump", 2, .value, [.readonly], "2.6.0", "Returns a value as an RDB payload.", "key", dump)
+                .tips("nondeterministic_output"),
             row("restore", -4, .metadata, grows, "2.6.0", "Sets a key to the value of an RDB payload.",
-                options, restore),
+                options, restore).access("OW update"),
             row("restore-asking", -4, .metadata, grows.union(.asking), "3.0.0",
-                "As RESTORE, for moving keys between nodes.", options, restore),
+                "As RESTORE, for moving keys between nodes.", options, restore)
+                .access("OW update").systemCommand(),
         ]
     }
 

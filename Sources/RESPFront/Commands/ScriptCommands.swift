@@ -56,29 +56,28 @@ enum ScriptCommands {
 
     /// EVAL script numkeys key … arg … → what the script returns.
     static func eval(_ call: Call) throws(CommandError) {
-        let (keys, arguments) = try split(call)
-        let sha = try call.front.scripts.load(call.arguments[1])
-        try call.front.scripts.run(sha, call, keys: keys, arguments: arguments)
+        let keys = try keyCount(call)
+        try call.front.scripts.run(call.front.scripts.load(call.arguments[1]), call, keys: keys)
     }
 
     /// EVALSHA sha1 numkeys key … arg … → the same. Errors: NOSCRIPT.
     static func evalSHA(_ call: Call) throws(CommandError) {
-        let (keys, arguments) = try split(call)
-        try call.front.scripts.run(call.option(1), call, keys: keys, arguments: arguments)
+        let keys = try keyCount(call)
+        try call.front.scripts.run(call.front.scripts.find(call.arguments[1]), call, keys: keys)
     }
 
-    private static func split(_ call: Call) throws(CommandError) -> ([ByteView], [ByteView]) {
-        let count = try Options.integer(call.arguments[2])
+    /// How many of the words from the fourth on are keys. `unreadable`: what is said of no number.
+    static func keyCount(_ call: Call, unreadable: CommandError = .notAnInteger) throws(CommandError) -> Int {
+        guard let count = Decimal.int64(call.arguments[2]) else { throw unreadable }
         if count > Int64(call.wordCount - 3) {
             throw .message("ERR Number of keys can't be greater than number of args")
         }
         if count < 0 { throw .message("ERR Number of keys can't be negative") }
-        let words = (3..<max(3, call.wordCount)).map { call.arguments[$0] }
-        return (Array(words.prefix(Int(count))), Array(words.dropFirst(Int(count))))
+        return Int(count)
     }
 
     static func load(_ call: Call) throws(CommandError) {
-        call.bulk(try call.front.scripts.load(call.arguments[2]))
+        call.bulk(try call.front.scripts.load(call.arguments[2]).shownName)
     }
 
     static func exists(_ call: Call) throws(CommandError) {
@@ -96,12 +95,18 @@ enum ScriptCommands {
         call.reply.ok()
     }
 
-    /// SCRIPT KILL → OK when a script on another loop has written nothing.
-    static func kill(_ call: Call) throws(CommandError) {
+    static func kill(_ call: Call) throws(CommandError) { try kill(call, functions: false) }
+
+    /// SCRIPT KILL, FUNCTION KILL → OK when a script on whatever loop has written nothing.
+    static func kill(_ call: Call, functions: Bool) throws(CommandError) {
         let phases = call.server.fronts.map(\.scriptPhase)
-        if phases.reduce(false, { $1.end() || $0 }) { return call.reply.ok() }
-        guard phases.contains(where: { $0.phase == .written }) else {
-            throw .message("NOTBUSY No scripts in execution right now.")
+        let wanted = phases.filter { $0.isFunction == functions }
+        if wanted.reduce(false, { $1.end() || $0 }) { return call.reply.ok() }
+        let running = phases.filter { $0.phase != .idle }
+        if running.isEmpty { throw .message("NOTBUSY No scripts in execution right now.") }
+        guard running.contains(where: { $0.phase == .written }) else {
+            if wanted.contains(where: { $0.phase == .toBeEnded }) { return call.reply.ok() }
+            throw .message(Busyness.refusal(isFunction: !functions))
         }
         throw .message("""
             UNKILLABLE Sorry the script already executed write commands against the dataset. You can either \
@@ -110,6 +115,8 @@ enum ScriptCommands {
     }
 
     static func debug(_ call: Call) throws(CommandError) {
+        // Redis 7.0: in a transaction as in the middle of a pipeline.
+        if call.isInside { throw .message("ERR SCRIPT DEBUG must be called outside a pipeline") }
         switch call.option(2) {
         case "no": call.reply.ok()
         case "yes", "sync": throw .message("ERR scripts cannot be debugged in this version of tierd")

@@ -74,6 +74,9 @@ enum ServerCommands {
             if given.count > 1 { throw .syntax }
             throw .message("ERR No shutdown in progress.")
         }
+        if call.server.busyness.isBusy, !given.contains("nosave") {
+            throw .message(call.server.busyness.refusal)
+        }
         call.session.closesAfterReply = true
         call.server.requestShutdown()
     }

@@ -21,11 +21,14 @@ enum SortedSetAlgebra {
             row("zdiff", -3, counted, read, "6.2.0", "Returns the difference of sorted sets.",
                 sources + " [WITHSCORES]", union, difference),
             row("zunionstore", -4, stored, store, "2.0.0", "Stores the union of sorted sets.",
-                "destination " + sources + options, union, unite),
+                "destination " + sources + options, union, unite)
+                .specs(.at(1, "OW update"), .counted(at: 2, "RO access")),
             row("zinterstore", -4, stored, store, "2.0.0", "Stores the intersection of sorted sets.",
-                "destination " + sources + options, product, intersection),
+                "destination " + sources + options, product, intersection)
+                .specs(.at(1, "OW update"), .counted(at: 2, "RO access")),
             row("zdiffstore", -4, stored, store, "6.2.0", "Stores the difference of sorted sets.",
-                "destination " + sources, union, difference),
+                "destination " + sources, union, difference)
+                .specs(.at(1, "OW update"), .counted(at: 2, "RO access")),
             row("zintercard", -3, counted, read, "7.0.0",
                 "Counts the members of the intersection of sorted sets.",
                 sources + " [LIMIT limit]", product, intersectionCount),

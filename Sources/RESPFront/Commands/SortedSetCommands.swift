@@ -23,11 +23,12 @@ enum SortedSetCommands {
         return [
             row("zadd", -4, grows, "1.2.0", "Adds members, or gives them other scores.",
                 "key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]",
-                complexity: "O(log(N)) for each member", add),
+                complexity: "O(log(N)) for each member", add).access("RW update"),
             row("zincrby", 4, grows, "1.2.0", "Adds to a member's score.", "key increment member", add),
             row("zrem", -3, [.write, .fast], "1.2.0", "Removes members.", "key member [member ...]",
-                complexity: "O(M*log(N)): members removed, members", remove),
-            row("zcard", 2, reads, "1.2.0", "Counts the members.", "key", complexity: "O(1)", count),
+                complexity: "O(M*log(N)): members removed, members", remove).access("RW delete"),
+            row("zcard", 2, reads, "1.2.0", "Counts the members.", "key", complexity: "O(1)", count)
+                .access("RO"),
             row("zscore", 3, reads, "1.2.0", "Returns a member's score.", "key member", complexity: "O(1)",
                 score),
             row("zmscore", -3, reads, "6.2.0", "Returns the scores of members.",
@@ -36,10 +37,11 @@ enum SortedSetCommands {
             row("zrevrank", 3, reads, "2.0.0", "Returns a member's rank from the highest score on.",
                 "key member", rank),
             row("zrandmember", -2, [.readonly], "6.2.0", "Returns members at random.",
-                "key [count [WITHSCORES]]", complexity: "O(N) in the count", random),
+                "key [count [WITHSCORES]]", complexity: "O(N) in the count", random)
+                .tips("nondeterministic_output"),
             row("zscan", -3, [.readonly], "2.8.0", "Walks over the members in steps.",
                 "key cursor [MATCH pattern] [COUNT count]",
-                complexity: "O(1) a step, O(N) for the whole walk", scan),
+                complexity: "O(1) a step, O(N) for the whole walk", scan).tips("nondeterministic_output"),
         ]
     }
 
@@ -49,21 +51,23 @@ enum SortedSetCommands {
         let waits: CommandFlags = [.write, .noScript, .blocking, .fast]
         return [
             row("zpopmin", -2, [.write, .fast], "5.0.0", "Removes the members with the lowest scores.",
-                "key [count]", complexity: each, pop),
+                "key [count]", complexity: each, pop).access("RW access delete"),
             row("zpopmax", -2, [.write, .fast], "5.0.0", "Removes the members with the highest scores.",
-                "key [count]", complexity: each, pop),
+                "key [count]", complexity: each, pop).access("RW access delete"),
             row("bzpopmin", -3, keys: all, waits, "5.0.0",
                 "Removes the lowest member of the first set that has one, or waits for it.",
-                "key [key ...] timeout", blockingPop),
+                "key [key ...] timeout", blockingPop).access("RW access delete"),
             row("bzpopmax", -3, keys: all, waits, "5.0.0",
                 "Removes the highest member of the first set that has one, or waits for it.",
-                "key [key ...] timeout", blockingPop),
+                "key [key ...] timeout", blockingPop).access("RW access delete"),
             row("zmpop", -4, keys: .counted(at: 1), [.write, .movableKeys], "7.0.0",
                 "Removes members from the first set that has some.",
-                "numkeys key [key ...] <MIN | MAX> [COUNT count]", complexity: each, popMany),
+                "numkeys key [key ...] <MIN | MAX> [COUNT count]", complexity: each, popMany)
+                .access("RW access delete"),
             row("bzmpop", -5, keys: .counted(at: 2), [.write, .blocking, .movableKeys], "7.0.0",
                 "Removes members from the first set that has some, or waits for them.",
-                "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]", complexity: each, popMany),
+                "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]", complexity: each, popMany)
+                .access("RW access delete"),
         ]
     }
 

@@ -18,15 +18,19 @@ enum SortedSetRanges {
             range("zrange", "1.2.0", "Returns a range of members.",
                 "key start stop [BYSCORE | BYLEX] [REV]" + limit + scores),
             range("zrevrange", "1.2.0", "Returns a range of members from the highest score on.",
-                "key start stop" + scores),
+                "key start stop" + scores).deprecated("6.2.0", by: "`ZRANGE` with the `REV` argument"),
             range("zrangebyscore", "1.0.5", "Returns members with scores in a range.",
-                "key min max" + scores + limit),
+                "key min max" + scores + limit)
+                .deprecated("6.2.0", by: "`ZRANGE` with the `BYSCORE` argument"),
             range("zrevrangebyscore", "2.2.0",
                 "Returns members with scores in a range, from the highest on.",
-                "key max min" + scores + limit),
-            range("zrangebylex", "2.8.9", "Returns members between two texts.", "key min max" + limit),
+                "key max min" + scores + limit)
+                .deprecated("6.2.0", by: "`ZRANGE` with the `REV` and `BYSCORE` arguments"),
+            range("zrangebylex", "2.8.9", "Returns members between two texts.", "key min max" + limit)
+                .deprecated("6.2.0", by: "`ZRANGE` with the `BYLEX` argument"),
             range("zrevrangebylex", "2.8.9", "Returns members between two texts, from the last on.",
-                "key max min" + limit),
+                "key max min" + limit)
+                .deprecated("6.2.0", by: "`ZRANGE` with the `REV` and `BYLEX` arguments"),
             row("zcount", 4, .first, [.readonly, .fast], "2.0.0", "Counts members with scores in a range.",
                 "key min max", "O(log(N))", count),
             row("zlexcount", 4, .first, [.readonly, .fast], "2.8.9", "Counts members between two texts.",
@@ -40,13 +44,14 @@ enum SortedSetRanges {
             row("zrangestore", -5, .range(first: 1, last: 2, step: 1), [.write, .growsMemory], "6.2.0",
                 "Stores a range of members.",
                 "dst src min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]",
-                "O(log(N)+M): members, members stored", range),
+                "O(log(N)+M): members, members stored", range)
+                .specs(.at(1, "OW update"), .at(2, "RO access")),
             row("zremrangebyrank", 4, .first, [.write], "2.0.0", "Removes members by rank.",
-                "key start stop", cost, remove),
+                "key start stop", cost, remove).access("RW delete"),
             row("zremrangebyscore", 4, .first, [.write], "1.2.0", "Removes members by score.",
-                "key min max", cost, remove),
+                "key min max", cost, remove).access("RW delete"),
             row("zremrangebylex", 4, .first, [.write], "2.8.9", "Removes members between two texts.",
-                "key min max", cost, remove),
+                "key min max", cost, remove).access("RW delete"),
         ]
     }
 

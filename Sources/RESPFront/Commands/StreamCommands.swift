@@ -24,23 +24,26 @@ enum StreamCommands {
         let cost = "O(log(N)+M): blocks, entries returned"
         return [
             row("xadd", -5, [.write, .growsMemory, .fast], "5.0.0", "Adds an entry to a stream.",
-                "key [NOMKSTREAM] [" + trimming + "] <* | id> field value [field value ...]", add),
+                "key [NOMKSTREAM] [" + trimming + "] <* | id> field value [field value ...]", add)
+                .access("RW update").tips("nondeterministic_output"),
             row("xtrim", -4, [.write], "5.0.0", "Removes a stream's oldest entries.", "key " + trimming,
-                complexity: "O(N) in the entries removed", trim),
+                complexity: "O(N) in the entries removed", trim)
+                .access("RW delete").tips("nondeterministic_output"),
             row("xdel", -3, [.write, .fast], "5.0.0", "Deletes entries.", "key id [id ...]",
-                complexity: "O(1) for each entry", delete),
+                complexity: "O(1) for each entry", delete).access("RW delete"),
             row("xdelex", -5, [.write, .fast], "8.2.0",
                 "Deletes entries, and says what becomes of groups' references to them.",
                 "key [KEEPREF | DELREF | ACKED] IDS numids id [id ...]",
                 complexity: "O(1) for each entry", deleteExtended),
-            row("xlen", 2, [.readonly, .fast], "5.0.0", "Counts the entries.", "key", length),
+            row("xlen", 2, [.readonly, .fast], "5.0.0", "Counts the entries.", "key", length).access("RO"),
             row("xrange", -4, [.readonly], "5.0.0", "Returns entries with IDs in a range.",
                 "key start end [COUNT count]", complexity: cost, range),
             row("xrevrange", -4, [.readonly], "5.0.0",
                 "Returns entries with IDs in a range, the last first.", "key end start [COUNT count]",
                 complexity: cost, range),
             row("xsetid", -3, [.write, .growsMemory, .fast], "5.0.0", "Sets a stream's last ID.",
-                "key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]", setID),
+                "key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]", setID)
+                .access("RW update"),
         ]
     }
 

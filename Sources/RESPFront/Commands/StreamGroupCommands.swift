@@ -9,14 +9,16 @@ enum StreamGroupCommands {
             Command.container(
                 "xgroup", group: "stream", since: "5.0.0", "Manages consumer groups.", [
                     sub("create", -5, [.write, .growsMemory], "5.0.0", "Makes a consumer group.",
-                        "key group <id | $> [MKSTREAM] [ENTRIESREAD entries-read]", create),
+                        "key group <id | $> [MKSTREAM] [ENTRIESREAD entries-read]", create)
+                        .access("RW insert"),
                     sub("setid", -5, [.write], "5.0.0", "Sets the last ID a group was given.",
-                        "key group <id | $> [ENTRIESREAD entries-read]", setID),
-                    sub("destroy", 4, [.write], "5.0.0", "Removes a consumer group.", "key group", destroy),
+                        "key group <id | $> [ENTRIESREAD entries-read]", setID).access("RW update"),
+                    sub("destroy", 4, [.write], "5.0.0", "Removes a consumer group.", "key group", destroy)
+                        .access("RW delete"),
                     sub("createconsumer", 5, [.write, .growsMemory], "6.2.0", "Makes a consumer.",
-                        "key group consumer", createConsumer),
+                        "key group consumer", createConsumer).access("RW insert"),
                     sub("delconsumer", 5, [.write], "5.0.0", "Removes a consumer.",
-                        "key group consumer", deleteConsumer),
+                        "key group consumer", deleteConsumer).access("RW delete"),
                     Command.help("xgroup", since: "5.0.0", group: "stream", helpLines),
                 ])
         ]

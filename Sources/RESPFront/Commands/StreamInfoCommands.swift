@@ -9,7 +9,8 @@ enum StreamInfoCommands {
             "xinfo", group: "stream", since: "5.0.0", "Returns what is known of streams.", [
                 sub("stream", -3, "Returns what is known of a stream.", "key [FULL [COUNT count]]", stream),
                 sub("groups", 3, "Lists a stream's consumer groups.", "key", groups),
-                sub("consumers", 4, "Lists a group's consumers.", "key group", consumers),
+                sub("consumers", 4, "Lists a group's consumers.", "key group", consumers)
+                    .tips("nondeterministic_output"),
                 Command.help("xinfo", since: "5.0.0", group: "stream", helpLines),
             ])
     }

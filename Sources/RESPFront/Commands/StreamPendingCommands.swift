@@ -8,23 +8,25 @@ enum StreamPendingCommands {
         let each = "O(1) for each ID"
         return [
             StreamCommands.row("xack", -4, [.write, .fast], "5.0.0", "Acknowledges entries.",
-                "key group id [id ...]", complexity: each, acknowledge),
+                "key group id [id ...]", complexity: each, acknowledge).access("RW update"),
             StreamCommands.row("xackdel", -6, [.write, .fast], "8.2.0",
                 "Acknowledges entries and deletes them.",
                 "key group [KEEPREF | DELREF | ACKED] IDS numids id [id ...]", complexity: each,
                 acknowledgeAndDelete),
             StreamCommands.row("xpending", -3, [.readonly], "5.0.0", "Returns what is pending in a group.",
                 "key group [[IDLE min-idle-time] start end count [consumer]]",
-                complexity: "O(N) in the entries returned", pending),
+                complexity: "O(N) in the entries returned", pending).tips("nondeterministic_output"),
             StreamCommands.row("xclaim", -6, [.write, .fast], "5.0.0",
                 "Gives pending entries to another consumer.",
                 "key group consumer min-idle-time id [id ...] [IDLE ms] [TIME unix-time-milliseconds] "
                     + "[RETRYCOUNT count] [FORCE] [JUSTID] [LASTID lastid]",
-                complexity: "O(log N) for each ID, N pending", claim),
+                complexity: "O(log N) for each ID, N pending", claim)
+                .access("RW update").tips("nondeterministic_output"),
             StreamCommands.row("xautoclaim", -6, [.write, .fast], "6.2.0",
                 "Gives entries that have been pending for long to another consumer.",
                 "key group consumer min-idle-time start [COUNT count] [JUSTID]",
-                complexity: "O(1) if COUNT is small", claimOld),
+                complexity: "O(1) if COUNT is small", claimOld)
+                .access("RW delete").tips("nondeterministic_output"),
         ]
     }
 

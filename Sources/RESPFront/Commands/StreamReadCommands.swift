@@ -10,11 +10,13 @@ enum StreamReadCommands {
             StreamCommands.row("xread", -4, keys: keys, [.readonly, .blocking, .movableKeys], "5.0.0",
                 "Returns entries behind given IDs from streams, or waits for them.",
                 "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
-                complexity: "O(M) in the entries returned", read),
+                complexity: "O(M) in the entries returned", read)
+                .specs(.after("STREAMS", from: 1, through: -1, limit: 2, "RO access")),
             StreamCommands.row("xreadgroup", -7, keys: keys, [.write, .blocking, .movableKeys], "5.0.0",
                 "Returns entries for a consumer of a group, new ones or those pending for it.",
                 "GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] "
-                    + "id [id ...]", complexity: "O(M) in the entries returned", read),
+                    + "id [id ...]", complexity: "O(M) in the entries returned", read)
+                .specs(.after("STREAMS", from: 4, through: -1, limit: 2, "RO access")),
         ]
     }
 

@@ -123,8 +123,8 @@ extension StagedKeys {
     // MARK: Restoring
 
     /// Whether a payload's version and checksum are right.
-    public static func isIntact(_ payload: ByteView) -> Bool {
-        guard payload.count > 10 else { return false }
+    public static func isIntact(_ payload: ByteView, least: Int = 11) -> Bool {
+        guard payload.count >= least else { return false }
         let foot = payload.base + (payload.count - 10)
         guard Int(foot.loadUnaligned(as: UInt16.self).littleEndian) <= rdbVersionMax else { return false }
         let checksum = foot.loadUnaligned(fromByteOffset: 2, as: UInt64.self).littleEndian

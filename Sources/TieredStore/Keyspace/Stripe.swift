@@ -26,6 +26,9 @@ struct StripeArray {
     /// Logical database number → the set of tables it is kept in; SWAPDB exchanges two.
     /// Changed only while the world is stopped.
     private let databaseMap: UnsafeMutablePointer<Int>
+    /// What a worker does while it waits for a stripe; nil in the store's own copy. Behind a pointer, so that
+    /// copying the struct counts no references.
+    var meanwhile: UnsafeMutablePointer<() -> Void>?
 
     init(count: Int, databases: Int, threaded: Bool) {
         self.threaded = threaded
@@ -74,7 +77,15 @@ struct StripeArray {
         (databaseMap[a], databaseMap[b]) = (databaseMap[b], databaseMap[a])
     }
 
-    @inline(__always) func lock(_ stripe: Int) { if threaded { self[stripe].pointee.lock.lock() } }
+    @inline(__always) func lock(_ stripe: Int) {
+        if threaded, !self[stripe].pointee.lock.tryLock() { wait(stripe) }
+    }
+
+    @inline(never) private func wait(_ stripe: Int) {
+        guard let meanwhile else { return self[stripe].pointee.lock.lock() }
+        self[stripe].pointee.lock.lock(meanwhile: meanwhile.pointee)
+    }
+
     @inline(__always) func unlock(_ stripe: Int) { if threaded { self[stripe].pointee.lock.unlock() } }
     @inline(__always) func tryLock(_ stripe: Int) -> Bool {
         !threaded || self[stripe].pointee.lock.tryLock()
