@@ -48,7 +48,8 @@ extension Command {
         "keys": ["keyspace", "dangerous"], "flushall": ["keyspace", "dangerous"],
         "flushdb": ["keyspace", "dangerous"], "swapdb": ["keyspace", "dangerous"],
         "restore": ["keyspace", "dangerous"], "migrate": ["keyspace", "dangerous"],
-        "dbsize": ["keyspace"], "wait": ["connection"], "asking": ["connection"],
+        "sort": ["set", "sortedset", "list", "dangerous"],
+        "sort_ro": ["set", "sortedset", "list", "dangerous"], "dbsize": ["keyspace"], "wait": ["connection"], "asking": ["connection"],
         "readonly": ["connection"], "readwrite": ["connection"], "pubsub|help": [],
     ]
 

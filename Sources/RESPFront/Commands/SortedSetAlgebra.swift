@@ -255,19 +255,19 @@ enum SortedSetAlgebra {
         for (member, score) in sorted { pairs.write(member, score) }
     }
 
-    /// Makes the members the value of the first key; replies with their number.
+    /// Makes the members the value of key `i`; replies with their number.
     static func store(
-        _ call: Call, _ members: [(member: [UInt8], score: Double)], _ event: StaticString
+        _ call: Call, _ members: [(member: [UInt8], score: Double)], _ event: StaticString, at i: Int = 0
     ) throws(CommandError) {
-        let existed = call.keys.delete(0)
-        let target = try call.keys.sortedSet(0)
+        let existed = call.keys.delete(i)
+        let target = try call.keys.sortedSet(i)
         for (member, score) in members {
             try member.withBytes { view throws(CommandError) in _ = try target.set(view, score) }
         }
         if !members.isEmpty {
-            call.notify(.sortedSet, event)
+            call.notify(.sortedSet, event, i)
         } else if existed {
-            call.notify(.generic, "del")
+            call.notify(.generic, "del", i)
         }
         call.reply.integer(members.count)
     }
