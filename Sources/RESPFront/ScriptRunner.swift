@@ -98,6 +98,9 @@ final class ScriptRunner {
         }
         isReadOnly = isReadOnlyCall || script.flags.contains(.noWrites)
         try admit(call, script, keys, arguments)
+        if front.audience.count(.monitors) > 0 {
+            front.tellMonitors(call.session, call.command, call.arguments)
+        }
         var finished = false
         if call.isInside {
             // A transaction with a script in it runs while the world stands still.
