@@ -18,6 +18,10 @@ int csystem_format_double(char *out, size_t capacity, double value) {
     return snprintf(out, capacity, "%.17g", value);
 }
 
+int csystem_format_decimals(char *out, size_t capacity, double value, int decimals) {
+    return snprintf(out, capacity, "%.*f", decimals, value);
+}
+
 int csystem_format_fixed(char *out, size_t capacity, double value) {
     return snprintf(out, capacity, "%.17f", value);
 }

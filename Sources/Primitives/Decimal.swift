@@ -179,6 +179,22 @@ extension Decimal {
         }
     }
 
+    /// `value` with so many decimals, as C's "%.4f".
+    public static func fixed(_ value: Double, decimals: Int) -> [UInt8] {
+        withUnsafeTemporaryAllocation(byteCount: 512, alignment: 8) {
+            let text = $0.baseAddress!.assumingMemoryBound(to: CChar.self)
+            let count = csystem_format_decimals(text, 512, value, Int32(decimals))
+            return ByteView(UnsafeRawPointer($0.baseAddress!), Int(count)).array
+        }
+    }
+
+    /// `value` as `writeFixed` writes it.
+    public static func fixedText(_ value: LongDouble) -> [UInt8] {
+        withUnsafeTemporaryAllocation(byteCount: fixedBytesMax, alignment: 8) {
+            ByteView(UnsafeRawPointer($0.baseAddress!), writeFixed(value, to: $0.baseAddress!)).array
+        }
+    }
+
     /// Writes `value` with 17 decimals and no trailing zeroes; `out` must have `fixedBytesMax`
     /// bytes. Returns the bytes written. Source: Redis 7.0 ld2string, LD_STR_HUMAN.
     public static func writeFixed(_ value: LongDouble, to out: UnsafeMutableRawPointer) -> Int {

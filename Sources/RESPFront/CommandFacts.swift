@@ -50,6 +50,8 @@ extension Command {
         "restore": ["keyspace", "dangerous"], "restore-asking": ["keyspace", "dangerous"],
         "migrate": ["keyspace", "dangerous"],
         "dbsize": ["keyspace"], "wait": ["connection"], "asking": ["connection"],
+        "sort": ["set", "sortedset", "list", "dangerous"],
+        "sort_ro": ["set", "sortedset", "list", "dangerous"],
         "readonly": ["connection"], "readwrite": ["connection"], "pubsub|help": [],
     ]
 

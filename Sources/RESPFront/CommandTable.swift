@@ -13,10 +13,10 @@ public final class CommandTable {
     static func families() -> [[Command]] {
         [
             StringCommands.rows(), BitmapCommands.rows(), HyperLogLogCommands.rows(),
-            ScriptCommands.rows(), FunctionCommands.rows(),
-            ListCommands.rows(), HashCommands.rows(), SetCommands.rows(),
-            SortedSetCommands.rows(), StreamCommands.rows(), DumpCommands.rows(), GenericCommands.rows(),
-            DatabaseCommands.rows(), ConnectionCommands.rows(), TransactionCommands.rows(),
+            ScriptCommands.rows(), FunctionCommands.rows(), ListCommands.rows(), HashCommands.rows(),
+            SetCommands.rows(), SortedSetCommands.rows(), GeoCommands.rows(), StreamCommands.rows(),
+            DumpCommands.rows(), GenericCommands.rows(), SortCommands.rows(), DatabaseCommands.rows(),
+            ConnectionCommands.rows(), TransactionCommands.rows(),
             PubSubCommands.rows(), ServerCommands.rows(), AccessCommands.rows(),
             ReplicationCommands.rows(), ClusterCommands.rows(), TierCommands.rows(),
         ]

@@ -49,7 +49,8 @@ extension Front {
         return .done
     }
 
-    private func openWindow(_ row: Command, _ arguments: Arguments, _ only: ByteView?) {
+    /// Opens a window with the command's keys; with `only`, with that key alone.
+    func openWindow(_ row: Command, _ arguments: Arguments, _ only: ByteView?) {
         keys.openWindow()
         guard row.hasKeys else { return }
         positions.removeAll(keepingCapacity: true)

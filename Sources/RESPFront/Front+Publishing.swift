@@ -7,13 +7,18 @@ extension Front {
     /// A command has run; the stripes of its keys are still held. Called only while somebody listens.
     @inline(never)
     func publish(_ session: Session, _ row: Command, _ arguments: Arguments) {
+        publishKeys(session, row)
+        if audience.count(.monitors) > 0 { showToMonitors(session, row, arguments) }
+    }
+
+    /// What concerns the window's keys alone.
+    func publishKeys(_ session: Session, _ row: Command) {
         for i in 0..<keys.count where keys.isChanged(i) {
             keyChanged(keys.key(i), hash: keys.keyHash(i), database: keys.database(i))
         }
         if call.enabledEvents.contains(.keyMiss) { noteMisses(row) }
         if !notifications.isEmpty { sendNotifications() }
         if session.tracking != nil { rememberKeys(session, row) }
-        if audience.count(.monitors) > 0 { showToMonitors(session, row, arguments) }
     }
 
     /// A key was changed; its stripe is held. `byCommand`: there may be something for those who wait.

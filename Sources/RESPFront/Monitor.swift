@@ -21,6 +21,11 @@ extension Front {
     /// Shows a command that has run to all who monitor.
     func showToMonitors(_ session: Session, _ row: Command, _ arguments: Arguments) {
         if !row.flags.isDisjoint(with: [.skipMonitor, .admin]) { return }
+        tellMonitors(session, row, arguments)
+    }
+
+    /// Shows a command whatever its row says: a script before the commands it runs.
+    func tellMonitors(_ session: Session, _ row: Command, _ arguments: Arguments) {
         let line = monitorLine(session, row, arguments)
         for front in server.fronts where front.monitorCount.value > 0 {
             if front === self { writeToMonitors(line) } else { front.post(.monitorLine(line)) }
@@ -39,7 +44,8 @@ extension Front {
         let now = worker.now
         let fraction = String(now % 1000 + 1000).dropFirst() + "000"
         let isUnix = session.peerAddress.hasSuffix(":0")
-        let address = isUnix ? "unix:" + session.peerAddress.dropLast(2) : session.peerAddress
+        var address = isUnix ? "unix:" + session.peerAddress.dropLast(2) : session.peerAddress
+        if scripts.isRunning { address = "lua" }
         var line = Array("\(now / 1000).\(fraction) [\(session.database) \(address)]".utf8)
         let secrets = server.secrets(row, arguments)
         for i in 0..<arguments.count {

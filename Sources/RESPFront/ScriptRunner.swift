@@ -247,6 +247,9 @@ final class ScriptRunner {
         let handle = try prepare(script)
         isReadOnly = isReadOnlyCall || script.flags.contains(.noWrites)
         try admit(call, script)
+        if front.audience.count(.monitors) > 0 {
+            front.tellMonitors(call.session, call.command, call.arguments)
+        }
         var finished = false
         if call.isInside {
             // A transaction with a script in it runs while the world stands still.
@@ -412,7 +415,7 @@ final class ScriptRunner {
         if row.flags.contains(.growsMemory), hasNoRoom {
             return refuse("OOM command not allowed when used memory > 'maxmemory'.")
         }
-        if !isAlone, row.flags.contains(.stopsWorld) || row.walks {
+        if !isAlone, row.runsAlone(arguments) {
             if hasWritten {
                 return refuse("ERR this command looks beyond its keys, and the script has written already")
             }
@@ -443,7 +446,7 @@ final class ScriptRunner {
                 return replies.view
             }
             if front.keys.tryLockWindow() {
-                guard fetch(row) else { return refuse("IOERR the value of a key cannot be read") }
+                guard front.fetchWindow(&staged) else { return refuse("IOERR the value of a key cannot be read") }
                 front.keys.forgetKeys()
                 continue
             }
@@ -457,19 +460,5 @@ final class ScriptRunner {
             }
             csystem_pause()
         }
-    }
-
-    /// Reads the values of the window's keys, now: the loop does nothing else meanwhile.
-    private func fetch(_ row: Command) -> Bool {
-        for i in 0..<front.keys.count where !front.keys.isUsable(i) {
-            switch front.keys.stage(i, token: UInt32.max) {
-            case .usable: continue
-            case .staged(let record): staged.append(record)
-            case .reading(let record):
-                staged.append(record)
-                while !front.keys.isUsable(i) { if !front.finishReads() { return false } }
-            }
-        }
-        return true
     }
 }

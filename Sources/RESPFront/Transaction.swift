@@ -21,7 +21,7 @@ final class Transaction {
         rows.append(row)
         requests.append(arguments)
         flags.formUnion(row.flags)
-        if row.flags.contains(.stopsWorld) || row.walks || row.runsScript { runsAlone = true }
+        if row.runsAlone(arguments) || row.runsScript { runsAlone = true }
     }
 
     func removeAll() {
@@ -36,6 +36,12 @@ final class Transaction {
 extension Command {
     /// Takes stripes itself or stops the world from within, so that it cannot run while any is held.
     var walks: Bool { name == "scan" || name == "debug" }
+
+    /// Looks beyond its keys: inside a transaction or a script it runs while the world stands still.
+    func runsAlone(_ arguments: Arguments) -> Bool {
+        if flags.contains(.stopsWorld) || walks { return true }
+        return (name == "sort" || name == "sort_ro") && SortCommands.namesOthers(arguments)
+    }
 
     /// Runs a script, which may want any key: in a transaction the world stands still for it.
     var runsScript: Bool { flags.contains(.noMandatoryKeys) }

@@ -172,6 +172,19 @@ import Primitives
         }
     }
 
+    /// The same text as a double.
+    public func fixedDouble(_ value: LongDouble) {
+        withUnsafeTemporaryAllocation(byteCount: Decimal.fixedBytesMax, alignment: 8) { text in
+            let base = text.baseAddress!
+            let shown = ByteView(base, Decimal.writeFixed(value, to: base))
+            if version == .resp3 {
+                line(UInt8(ascii: ","), shown)
+            } else {
+                bulk(shown)
+            }
+        }
+    }
+
     public func boolean(_ value: Bool) {
         if version == .resp3 {
             line(UInt8(ascii: "#"), ByteView(value ? "t" : "f"))

@@ -21,13 +21,17 @@ class Stream:
         self.r = random.Random(seed)
         arguments = Arguments(self.r)
         self.tables = [family.commands(arguments) for family in FAMILIES.values()]
-        self.focus = []
+        self.focus, self.pending = [], []
 
     def next(self, i):
+        if self.pending:
+            return self.pending.pop(0)
         if i % 400 == 0:
             self.focus = self.r.sample(range(len(self.tables)), 2)
         which = self.r.choice(self.focus) if self.r.random() < 0.8 else self.r.randrange(len(self.tables))
-        return [str(word) for word in self.r.choice(self.tables[which])()]
+        found = self.r.choice(self.tables[which])()
+        first, *self.pending = found if isinstance(found[0], list) else [found]
+        return [str(word) for word in first]
 
 
 def encode(words):

@@ -98,7 +98,10 @@ int csystem_parse_double(const char *text, size_t length, double *value);
 /// "%.17g" into `out`; the number of bytes without the NUL.
 int csystem_format_double(char *out, size_t capacity, double value);
 
-/// "%.17f" into `out`; the number of bytes without the NUL.
+/// As "%f" with so many decimals into `out`; the number of bytes without the NUL.
+int csystem_format_decimals(char *out, size_t capacity, double value, int decimals);
+
+/// As csystem_format_decimals with 17 decimals (Redis 7.0 ld2string).
 int csystem_format_fixed(char *out, size_t capacity, double value);
 
 #if defined(__x86_64__)

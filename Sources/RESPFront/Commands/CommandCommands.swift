@@ -269,7 +269,9 @@ enum CommandCommands {
         }
         var positions: [Command.KeyPosition] = []
         command.findKeys(words, into: &positions)
-        if positions.isEmpty { throw .message("ERR Invalid arguments specified for command") }
+        if positions.isEmpty, !command.flags.contains(.noMandatoryKeys) {
+            throw .message("ERR Invalid arguments specified for command")
+        }
         return (command, words, positions.map(\.word))
     }
 

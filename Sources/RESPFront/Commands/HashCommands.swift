@@ -144,9 +144,7 @@ enum HashCommands {
         }
         let sum = old + amount
         if sum.isNaN || sum.isInfinite { throw .notFinite }
-        let text = withUnsafeTemporaryAllocation(byteCount: Decimal.fixedBytesMax, alignment: 8) {
-            ByteView(UnsafeRawPointer($0.baseAddress!), Decimal.writeFixed(sum, to: $0.baseAddress!)).array
-        }
+        let text = Decimal.fixedText(sum)
         try store(hash, call.arguments[2], text)
         call.notify(.hash, "hincrbyfloat")
         text.withView { call.reply.bulk($0) }

@@ -43,7 +43,8 @@ enum HashExpiryCommands {
         _ name: String, _ arity: Int, _ flags: CommandFlags, _ since: String, _ summary: String,
         _ syntax: String, _ handler: @escaping Command.Handler
     ) -> Command {
-        HashCommands.row(name, arity, flags, since, summary, syntax, complexity: "O(N) in the fields", handler)
+        HashCommands.row(
+            name, arity, flags, since, summary, syntax, complexity: "O(N) in the fields", handler)
     }
 
     /// The range of words behind FIELDS numfields, which must end the request. `width`: words a field.

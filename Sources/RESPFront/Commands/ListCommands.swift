@@ -175,7 +175,9 @@ enum ListCommands {
         try list.removeRange(from: end == .head ? 0 : total - n, count: n)
     }
 
-    static func length(_ call: Call) throws(CommandError) { call.reply.integer(try call.keys.list(0).count()) }
+    static func length(_ call: Call) throws(CommandError) {
+        call.reply.integer(try call.keys.list(0).count())
+    }
 
     // MARK: Inside
 
@@ -402,7 +404,8 @@ extension Options {
     static func popCount(_ call: Call, _ at: Int) throws(CommandError) -> Int {
         var i = at, count: Int?
         while i < call.wordCount {
-            guard count == nil, call.arguments[i].matches("count"), i + 1 < call.wordCount else { throw .syntax }
+            guard count == nil, call.arguments[i].matches("count"), i + 1 < call.wordCount
+            else { throw .syntax }
             guard let given = Decimal.int64(call.arguments[i + 1]), given > 0 else {
                 throw .message("ERR count should be greater than 0")
             }

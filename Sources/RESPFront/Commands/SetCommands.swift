@@ -186,7 +186,9 @@ enum SetCommands {
     }
 
     private static func removeAll(_ members: [[UInt8]], from set: SetValue) throws(CommandError) {
-        for member in members { try member.withBytes { view throws(CommandError) in _ = try set.remove(view) } }
+        for member in members {
+            try member.withBytes { view throws(CommandError) in _ = try set.remove(view) }
+        }
     }
 
     /// SRANDMEMBER key [count]: a negative count allows repeats.
@@ -296,7 +298,9 @@ enum SetCommands {
         let members = result.map(\.array)
         let existed = call.keys.delete(0)
         let target = try call.keys.set(0)
-        for member in members { try member.withBytes { view throws(CommandError) in _ = try target.add(view) } }
+        for member in members {
+            try member.withBytes { view throws(CommandError) in _ = try target.add(view) }
+        }
         if !members.isEmpty {
             let events: [String: StaticString] = [
                 "sinterstore": "sinterstore", "sunionstore": "sunionstore", "sdiffstore": "sdiffstore"]

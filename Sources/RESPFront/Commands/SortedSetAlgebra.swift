@@ -100,7 +100,9 @@ enum SortedSetAlgebra {
             try readOptions(call, from: at + 1 + Int(count), name)
         }
 
-        private mutating func readOptions(_ call: Call, from first: Int, _ name: String) throws(CommandError) {
+        private mutating func readOptions(
+            _ call: Call, from first: Int, _ name: String
+        ) throws(CommandError) {
             let isWeighted = !name.hasPrefix("zdiff") && name != "zintercard"
             var i = first
             while i < call.wordCount {
@@ -170,7 +172,11 @@ enum SortedSetAlgebra {
             try set.forEach { member, score in
                 let score = Request.weighted(score, weight)
                 let n = members.insert(member)
-                if n == scores.count { scores.append(score) } else { scores[n] = request.join(scores[n], score) }
+                if n == scores.count {
+                    scores.append(score)
+                } else {
+                    scores[n] = request.join(scores[n], score)
+                }
                 return true
             }
         }
@@ -258,19 +264,19 @@ enum SortedSetAlgebra {
         for (member, score) in sorted { pairs.write(member, score) }
     }
 
-    /// Makes the members the value of the first key; replies with their number.
+    /// Makes the members the value of key `i`; replies with their number.
     static func store(
-        _ call: Call, _ members: [(member: [UInt8], score: Double)], _ event: StaticString
+        _ call: Call, _ members: [(member: [UInt8], score: Double)], _ event: StaticString, at i: Int = 0
     ) throws(CommandError) {
-        let existed = call.keys.delete(0)
-        let target = try call.keys.sortedSet(0)
+        let existed = call.keys.delete(i)
+        let target = try call.keys.sortedSet(i)
         for (member, score) in members {
             try member.withBytes { view throws(CommandError) in _ = try target.set(view, score) }
         }
         if !members.isEmpty {
-            call.notify(.sortedSet, event)
+            call.notify(.sortedSet, event, i)
         } else if existed {
-            call.notify(.generic, "del")
+            call.notify(.generic, "del", i)
         }
         call.reply.integer(members.count)
     }

@@ -78,6 +78,8 @@ enum SortedSetCommands {
         var countsChanges = false, increments = false
         var first = 2
 
+        init() {}
+
         init(_ call: Call) throws(CommandError) {
             if call.command.name == "zincrby" {
                 increments = true
@@ -113,18 +115,25 @@ enum SortedSetCommands {
     /// ZADD, ZINCRBY → the number of new members (CH: of changed ones), or with INCR the score or null.
     static func add(_ call: Call) throws(CommandError) {
         let options = try AddOptions(call)
-        var scores: [Double] = []
+        var members: [(ByteView, Double)] = []
         for i in stride(from: options.first, to: call.wordCount, by: 2) {
             guard let score = Decimal.double(call.arguments[i]), !score.isNaN else { throw .notAFloat }
-            scores.append(score)
+            members.append((call.arguments[i + 1], score))
         }
+        try add(call, members, options)
+    }
+
+    /// Adds members with their scores to the first key; the reply.
+    static func add(
+        _ call: Call, _ members: [(ByteView, Double)], _ options: AddOptions
+    ) throws(CommandError) {
         let set = try call.keys.sortedSet(0)
         if !set.exists, options.ifPresent {
             return options.increments ? call.reply.null() : call.reply.integer(0)
         }
         var added = 0, updated = 0, last = Added.nothing
-        for (n, score) in scores.enumerated() {
-            last = try add(set, call.arguments[options.first + 2 * n + 1], score, options)
+        for (member, score) in members {
+            last = try add(set, member, score, options)
             if case .added = last { added += 1 }
             if case .updated = last { updated += 1 }
         }
@@ -178,7 +187,8 @@ enum SortedSetCommands {
     }
 
     static func score(_ call: Call) throws(CommandError) {
-        guard let score = try call.keys.sortedSet(0).score(call.arguments[2]) else { return call.reply.null() }
+        guard let score = try call.keys.sortedSet(0).score(call.arguments[2])
+        else { return call.reply.null() }
         call.reply.double(score)
     }
 

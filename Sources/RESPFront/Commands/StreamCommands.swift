@@ -89,7 +89,8 @@ enum StreamCommands {
 
         private mutating func readRule(_ call: Call, _ i: inout Int) throws(CommandError) {
             if rule != nil {
-                throw .message("ERR syntax error, MAXLEN and MINID options at the same time are not compatible")
+                throw .message(
+                    "ERR syntax error, MAXLEN and MINID options at the same time are not compatible")
             }
             let isLength = call.arguments[i].matches("maxlen"), next = call.arguments[i + 1]
             isApproximate = false
@@ -110,7 +111,8 @@ enum StreamCommands {
 
         private mutating func check(_ call: Call, _ given: Int64?, _ isTrim: Bool) throws(CommandError) {
             if given ?? 0 != 0, rule == nil {
-                throw .message("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
+                throw .message(
+                    "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
             }
             if isTrim, rule == nil {
                 throw .message("ERR syntax error, XTRIM must be called with a trimming strategy")

@@ -99,7 +99,9 @@ enum StreamInfoCommands {
 
     // MARK: FULL
 
-    private static func write(_ reply: ReplyWriter, _ group: ConsumerGroup, _ stream: Stream, _ count: Int64) {
+    private static func write(
+        _ reply: ReplyWriter, _ group: ConsumerGroup, _ stream: Stream, _ count: Int64
+    ) {
         reply.map(7)
         write(reply, "name", group.name)
         write(reply, "last-delivered-id", group.lastID)

@@ -81,7 +81,8 @@ enum StreamPendingCommands {
             at = 5
         }
         let count = max(0, try Options.integer(call.arguments[at + 2]))
-        let first = try StreamIDText.start(call.arguments[at]), last = try StreamIDText.end(call.arguments[at + 1])
+        let first = try StreamIDText.start(call.arguments[at])
+        let last = try StreamIDText.end(call.arguments[at + 1])
         let group = try group(call)
         var consumer: ConsumerGroup.Consumer?
         if at + 3 < call.wordCount {

@@ -109,7 +109,11 @@ enum StreamReadCommands {
             let mark = call.reply.mark
             if !call.isRESP3 { call.reply.array(2) }
             call.reply.bulk(call.keys.key(i))
-            if try readOne(call, request, i, starts[call.firstKey + i]) { written += 1 } else { call.reply.rollBack(to: mark) }
+            if try readOne(call, request, i, starts[call.firstKey + i]) {
+                written += 1
+            } else {
+                call.reply.rollBack(to: mark)
+            }
         }
         if written > 0 {
             return call.isRESP3 ? call.reply.map(written, at: mark) : call.reply.array(written, at: mark)

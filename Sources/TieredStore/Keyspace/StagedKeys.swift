@@ -136,6 +136,17 @@ public final class StagedKeys {
         count = 0
     }
 
+    /// Runs `body` in a window of its own and closes it: the window before is open again. What is changed
+    /// in it is not recorded.
+    public func inWindow(_ body: () -> Void) {
+        let (start, before) = (windowStart, count)
+        openWindow()
+        body()
+        windowStart = start
+        keys = all + start
+        count = before
+    }
+
     /// Forgets all keys and what was recorded of them; their stripes stay locked.
     public func forgetKeys() {
         windowStart = 0

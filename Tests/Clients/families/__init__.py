@@ -1,7 +1,7 @@
 """Generators of commands with their arguments, one module a family.
 
-A module has `commands(g)`, a list of functions that each return the words of one command, and may
-have `NORMAL`, from command name to a function that brings a parsed reply into an order of its own
+A module has `commands(g)`, a list of functions that each return the words of one command, or a list of
+commands, and may have `NORMAL`, from command name to a function that brings a parsed reply into an order of its own
 (Redis returns the members of a set in the order of its hash table), and `SETTINGS`, what its
 commands change with CONFIG SET, as it is before.
 """
@@ -19,7 +19,10 @@ KINDS = ["list", "hash", "set", "zset", "stream", "bits", "hll", "geo"]
 SHARED_KEYS = STRING_KEYS + [f"{kind}{i}" for kind in KINDS for i in range(3)]
 # Ranges by member mean something only while all scores are the same: nobody else touches these.
 LEX_KEYS = ["lex0", "lex1"]
-KEYS = SHARED_KEYS + LEX_KEYS
+# What SORT's patterns make of its elements.
+SORT_KEYS = ["sort-list", "sort-set", "sort-zset", "sort-target"] + [
+    f"{kind}_{n}" for kind in "wh" for n in ("3", "1", "2", "10", "-5", "1.5", "0", "100", "7", "20")]
+KEYS = SHARED_KEYS + LEX_KEYS + SORT_KEYS
 
 
 class Arguments:

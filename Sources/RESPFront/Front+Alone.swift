@@ -1,0 +1,89 @@
+import Primitives
+import TieredStore
+
+/// Keys the words of a command do not name: SORT's patterns make them of what they find, scripts as they go.
+extension Front {
+    /// Runs the rest of a command while every other loop stands still, so that it may look at any key. Its
+    /// own keys are taken again: they may have changed in between. Inside a transaction or a script the
+    /// world stands still already (`Command.runsAlone`).
+    func finishAlone(_ body: () throws(CommandError) -> Void) throws(CommandError) {
+        if call.isInside { return try body() }
+        let session = call.session, row = call.command, arguments = call.arguments
+        var failure: CommandError?
+        keys.end()
+        server.standAlone {
+            worker.runAlone {
+                openWindow(row, arguments, nil)
+                var staged: [StagedRecord] = []
+                do throws(CommandError) {
+                    if !fetchWindow(&staged) { throw .unreadable }
+                    try body()
+                    if audience.isListening {
+                        publishKeys(session, row)
+                        if !readyKeys.isEmpty { serveWaiters(session) }
+                    }
+                } catch { failure = error }
+                for record in staged { worker.unstage(record) }
+                keys.forgetKeys()
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    /// Reads the values of the window's keys, now: the loop does nothing else meanwhile. False if a disk
+    /// does not answer. The records are the caller's to give back.
+    func fetchWindow(_ staged: inout [StagedRecord]) -> Bool {
+        for i in 0..<keys.count { stageNow(i, &staged) }
+        for i in 0..<keys.count {
+            while !keys.isUsable(i) {
+                if !finishReads() { return false }
+                // The record may have moved meanwhile.
+                stageNow(i, &staged)
+            }
+        }
+        return true
+    }
+
+    private func stageNow(_ i: Int, _ staged: inout [StagedRecord]) {
+        switch keys.stage(i, token: UInt32.max) {
+        case .usable: return
+        case .staged(let record), .reading(let record): staged.append(record)
+        }
+    }
+
+    /// How many values are read together.
+    static let aside = 128
+
+    /// Lends the values of keys the command does not name, in their order: `visit` gets a name's place and
+    /// may ask `keys` for key `i`. Reads only; the world stands still.
+    func readAside(
+        _ names: [[UInt8]], _ visit: (_ place: Int, _ i: Int) throws(CommandError) -> Void
+    ) throws(CommandError) {
+        var failure: CommandError?
+        for first in stride(from: 0, to: names.count, by: Front.aside) where failure == nil {
+            let some = names[first..<min(names.count, first + Front.aside)]
+            Array(some.joined()).withView { bytes in
+                keys.inWindow {
+                    do throws(CommandError) { try readWindow(some, bytes, visit) } catch { failure = error }
+                }
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private func readWindow(
+        _ names: ArraySlice<[UInt8]>, _ bytes: ByteView,
+        _ visit: (_ place: Int, _ i: Int) throws(CommandError) -> Void
+    ) throws(CommandError) {
+        var at = 0
+        for name in names {
+            let key = bytes[at..<at + name.count]
+            keys.add(key, hash: worker.hash(key), database: call.database)
+            at += name.count
+        }
+        var staged: [StagedRecord] = []
+        defer { for record in staged { worker.unstage(record) } }
+        if !fetchWindow(&staged) { throw .unreadable }
+        for i in 0..<keys.count { try visit(names.startIndex + i, i) }
+    }
+}
