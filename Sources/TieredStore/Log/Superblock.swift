@@ -11,7 +11,7 @@ import Primitives
 /// Units:  bytes; `used` and `live` in bytes; generation counts the starts that used the file.
 public struct Superblock: Equatable, Sendable {
     public static let magic: UInt64 = 0x3147_4F4C_5245_4954  // "TIERLOG1" in little endian
-    public static let formatVersion: UInt32 = 1
+    public static let formatVersion: UInt32 = 2
     public var segmentSize: Int
     public var segmentCount: Int
     public var generation: UInt64
