@@ -77,7 +77,7 @@ public final class Call {
             if worker.hasRoom(bytes) { return }
             throw .outOfMemory
         }
-        switch worker.admit(bytes, token: session.token) {
+        switch worker.admit(bytes, token: session.token, holding: true) {
         case .go: return
         case .wait: throw .waitForMemory
         case .refused: throw .outOfMemory

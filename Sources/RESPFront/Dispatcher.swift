@@ -483,7 +483,7 @@ struct Dispatcher: ~Copyable {
     private mutating func admitMore(
         _ front: Front, _ session: Session, _ command: Command, _ bytes: Int
     ) -> Outcome? {
-        let admission = front.worker.admit(bytes, token: session.token)
+        let admission = front.worker.admit(bytes, token: session.token, holding: true)
         if case .go = admission { return nil }
         front.keys.end()
         if case .wait = admission { return .wait(.memory) }

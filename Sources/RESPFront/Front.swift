@@ -121,13 +121,16 @@ public final class Front {
         Int(token) < sessions.count ? sessions[Int(token)] : nil
     }
 
-    /// Bytes held for clients and their staged values, refreshed now and then by the loop that owns
+    /// Bytes held for clients, their staged values and scripts, refreshed now and then by the loop that owns
     /// this front.
     public var clientBytes: Int { clientBytesWord.load(ordering: .relaxed) }
     private let clientBytesWord = Atomic<Int>(0)
 
     public func countClientBytes() {
-        let bytes = sessions.reduce(worker.stagingBytes) { $0 + ($1?.memory ?? 0) }
+        scripts.refreshLimit()
+        var bytes = sessions.reduce(worker.stagingBytes) { $0 + ($1?.memory ?? 0) }
+        bytes += scripts.scriptMemory + scripts.functionMemory
+        if index == 0 { bytes += server.scripts.bytes + server.libraries.bytes }
         clientBytesWord.store(bytes, ordering: .relaxed)
     }
 

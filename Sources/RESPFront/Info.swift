@@ -154,6 +154,24 @@ extension Info {
         ]
     }
 
+    private static func scripts(_ server: ServerState, _ memory: MemoryFacts) -> Rows {
+        let machines = memory.scriptMachines + memory.functionMachines
+        let texts = memory.scripts + memory.functions, known = server.libraries.known
+        return [
+            ("used_memory_vm_eval", "\(memory.scriptMachines)"),
+            ("used_memory_lua", "\(memory.scriptMachines)"),
+            ("used_memory_lua_human", human(memory.scriptMachines)),
+            ("used_memory_scripts_eval", "\(memory.scripts)"),
+            ("number_of_cached_scripts", "\(server.scripts.count)"),
+            ("number_of_functions", "\(known.functions.count)"),
+            ("number_of_libraries", "\(known.libraries.count)"),
+            ("used_memory_vm_functions", "\(memory.functionMachines)"),
+            ("used_memory_vm_total", "\(machines)"), ("used_memory_vm_total_human", human(machines)),
+            ("used_memory_functions", "\(memory.functions)"), ("used_memory_scripts", "\(texts)"),
+            ("used_memory_scripts_human", human(texts)),
+        ]
+    }
+
     private static func memory(_ server: ServerState) -> Rows {
         let memory = MemoryFacts(server), configuration = server.configuration
         let system = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
@@ -173,14 +191,7 @@ extension Info {
             ("allocator_resident", "\(memory.resident)"),
         ]
         rows += bytes("total_system_memory", system)
-        rows += bytes("used_memory_lua", 0) + bytes("used_memory_scripts", 0)
-        rows += [
-            ("used_memory_vm_eval", "0"), ("used_memory_scripts_eval", "0"),
-            ("number_of_cached_scripts", "0"), ("number_of_functions", "0"),
-            ("number_of_libraries", "0"), ("used_memory_vm_functions", "0"),
-            ("used_memory_vm_total", "0"), ("used_memory_vm_total_human", "0B"),
-            ("used_memory_functions", "0"),
-        ]
+        rows += scripts(server, memory)
         rows += bytes("maxmemory", configuration.maxmemory)
         rows += [
             ("maxmemory_policy", configuration.maxmemoryPolicy.rawValue),

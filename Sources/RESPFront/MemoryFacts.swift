@@ -6,6 +6,11 @@ struct MemoryFacts {
     let used: Int
     let peak: Int
     let clients: Int
+    /// Lua's states and texts, of scripts and of functions.
+    let scriptMachines: Int
+    let functionMachines: Int
+    let scripts: Int
+    let functions: Int
     /// In cells in use, and in all cells held.
     let live: Int
     let held: Int
@@ -14,7 +19,11 @@ struct MemoryFacts {
     init(_ server: ServerState) {
         let ledger = server.store.ledger, slabs = server.store.slabUsage
         clients = server.sessions.reduce(0) { $0 + $1.memory }
-        used = ledger.used + clients
+        scriptMachines = server.fronts.reduce(0) { $0 + $1.scripts.scriptMemory }
+        functionMachines = server.fronts.reduce(0) { $0 + $1.scripts.functionMemory }
+        scripts = server.scripts.bytes
+        functions = server.libraries.bytes
+        used = ledger.used + clients + scriptMachines + functionMachines + scripts + functions
         server.peakBytes = max(server.peakBytes, used, ledger.peak)
         peak = server.peakBytes
         live = slabs.live

@@ -19,9 +19,15 @@ final class ScriptPhase: Sendable {
 
     private let value = Atomic<UInt8>(0)
     private let functionWord = Atomic<Bool>(false)
+    private let ticket = Atomic<UInt64>(0)
     private let long = Mutex<Running?>(nil)
 
     var phase: Phase { Phase(rawValue: value.load(ordering: .acquiring))! }
+    /// The ticket of a script that has written and waits for a stripe another loop holds; 0: none does.
+    var waitsSince: UInt64 {
+        get { ticket.load(ordering: .acquiring) }
+        set { ticket.store(newValue, ordering: .releasing) }
+    }
     /// What runs is a function of a library.
     var isFunction: Bool { functionWord.load(ordering: .relaxed) }
     /// Nil until it has run for a while.
@@ -57,6 +63,7 @@ final class ScriptPhase: Sendable {
 public final class Busyness: Sendable {
     private let scripts = Atomic<Int>(0)
     private let functions = Atomic<Int>(0)
+    private let tickets = Atomic<UInt64>(0)
     /// The process is to end, whatever runs.
     private let ending = Atomic<Bool>(false)
 
@@ -65,6 +72,7 @@ public final class Busyness: Sendable {
     }
 
     var isEnding: Bool { ending.load(ordering: .relaxed) }
+    func nextTicket() -> UInt64 { tickets.add(1, ordering: .relaxed).newValue }
     public func end() { ending.store(true, ordering: .relaxed) }
 
     func add(_ n: Int, isFunction: Bool) {

@@ -92,9 +92,17 @@ final class ScriptRunner {
         return fresh
     }
 
-    /// A sixteenth of maxmemory, and at least what ordinary scripts want.
+    /// A sixteenth of maxmemory, and at least what ordinary scripts want; that is less where RAM is short.
     private var limit: Int {
-        max(64 << 20, front.server.configuration.maxmemory / 16 / max(1, front.server.fronts.count))
+        let share = front.server.configuration.maxmemory / max(1, front.server.fronts.count)
+        let least = share == 0 ? 64 << 20 : min(64 << 20, max(8 << 20, share / 8))
+        return max(least, share / 16)
+    }
+
+    /// Puts a changed maxmemory into force.
+    func refreshLimit() {
+        scripts?.setLimit(limit)
+        functions?.setLimit(limit)
     }
 
     // MARK: Scripts
@@ -424,8 +432,9 @@ final class ScriptRunner {
         return perform(row, arguments, version == 3 ? .resp3 : .resp2, writes)
     }
 
-    /// How long a stripe another loop holds is waited for, in microseconds.
-    private static let shortWait = 500.0, longWait = 1_000_000.0
+    /// How long a stripe another loop holds is waited for, in microseconds: by a script that has written
+    /// nothing, and by one that has while another that has waits for longer.
+    private static let shortWait = 500.0, contestedWait = 2000.0
 
     private func perform(
         _ row: Command, _ arguments: Arguments, _ version: ReplyWriter.Version, _ writes: Bool
@@ -436,7 +445,8 @@ final class ScriptRunner {
             writeKilled(ReplyWriter(replies))
             return replies.view
         }
-        var since: UInt64?
+        var since: UInt64?, contestedSince: UInt64?
+        defer { if since != nil { front.scriptPhase.waitsSince = 0 } }
         while true {
             replies.truncate(to: 0)
             call.reply = ReplyWriter(replies, version: version)
@@ -452,13 +462,43 @@ final class ScriptRunner {
             }
             front.keys.forgetKeys()
             let now = csystem_ticks()
-            let waited = Double(now &- (since ?? now)) / front.server.ticksPerMicrosecond
-            since = since ?? now
-            if !hasWritten, waited > ScriptRunner.shortWait { return nil }
-            if waited > ScriptRunner.longWait {
+            if since == nil { since = now }
+            if !hasWritten {
+                if microseconds(since!, now) > ScriptRunner.shortWait { return nil }
+                csystem_pause()
+                continue
+            }
+            if front.scriptPhase.waitsSince == 0 { beginWait() }
+            contestedSince = isFirstToWait ? nil : contestedSince ?? now
+            if let contestedSince, microseconds(contestedSince, now) > ScriptRunner.contestedWait {
                 return refuse("ERR a key the script has not declared is in use by another script")
             }
+            if microseconds(since!, now) > 1000, interrupt() {
+                replies.truncate(to: 0)
+                writeKilled(ReplyWriter(replies))
+                return replies.view
+            }
             csystem_pause()
+        }
+    }
+
+    private func microseconds(_ since: UInt64, _ now: UInt64) -> Double {
+        Double(now &- since) / front.server.ticksPerMicrosecond
+    }
+
+    /// A script that has written waits for a stripe. It begins with the world stopped the next time.
+    private func beginWait() {
+        current!.markAlone()
+        front.scriptPhase.waitsSince = front.server.busyness.nextTicket()
+    }
+
+    /// No other script that has written has waited for longer. Two may hold what the other wants, and
+    /// neither can be undone: all but the first give up, so that always one goes on.
+    private var isFirstToWait: Bool {
+        let mine = front.scriptPhase.waitsSince
+        return front.server.fronts.allSatisfy {
+            let other = $0.scriptPhase.waitsSince
+            return other == 0 || other >= mine
         }
     }
 }

@@ -63,6 +63,8 @@ public final class StoreWorker {
     var exhausted = false
     /// Round of the hand in which a value last left RAM.
     var lastYield = 0
+    /// The policy found nothing to evict when a writer waited for it.
+    var findsNoVictim = false
     public var activeExpiry = true
     /// errno of the last write the disk refused, 0 if none.
     public internal(set) var lastWriteError = 0

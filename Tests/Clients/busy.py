@@ -114,6 +114,34 @@ def written(server):
     check(server.wait() == 0, "exit status")
 
 
+def crossing(server, seed, rounds=60):
+    """Scripts that write their key and then one they have not declared, which another has: one of them goes on
+    at once, whatever the others do, and who goes on has done all of it.
+
+    Method: each round has a text of its own, for a script that once met another begins alone the next time.
+    """
+    clients = [Client(server) for _ in range(4)]
+    given_up = 0
+    for number in range(rounds):
+        keys = [f"{seed}:{number}:a", f"{seed}:{number}:b"]
+        script = f"""-- {seed}:{number}
+            redis.call('set', KEYS[1], ARGV[2])
+            local n = 0 for i = 1, 20000 do n = n + i end
+            redis.call('set', ARGV[1], ARGV[2])
+            return 'done'"""
+        for i, client in enumerate(clients):
+            client.send("EVAL", script, "1", keys[i % 2], keys[1 - i % 2], str(i))
+        replies = [client.reply() for client in clients]
+        for reply in replies:
+            check(reply == b"done" or "in use by another script" in str(reply), reply)
+        done = [i for i, reply in enumerate(replies) if reply == b"done"]
+        check(done, "nobody went on")
+        given_up += len(replies) - len(done)
+        a, b = clients[0].ask("MGET", *keys)
+        check(len(done) < len(replies) or a == b, f"seed {seed} round {number}: {a} and {b}")
+    return given_up
+
+
 def signal_ends(start, loops):
     """SIGTERM ends a server that runs a script without end, before and after it has told others."""
     for threshold in (["50", "1000000000"] if loops > 1 else ["50"]):

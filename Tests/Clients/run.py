@@ -724,6 +724,8 @@ def scripts_without_end():
         server = start(f"busy-{loops}", loops, "5000")
         endless(server, loops)
         in_a_transaction(server)
+        for seed in (1, 2):
+            crossing(server, seed)
         written(server)
         signal_ends(start, loops)
 
@@ -731,7 +733,7 @@ def scripts_without_end():
 # Beside redis-server ------------------------------------------------------------------------------
 
 from differential import differential, encode  # noqa: E402
-from busy import endless, in_a_transaction, signal_ends, written  # noqa: E402
+from busy import crossing, endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402

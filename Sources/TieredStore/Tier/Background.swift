@@ -29,13 +29,22 @@ extension StoreWorker {
 
     /// May a command that will take about `bytes` of RAM run now? `wait`: its session is made
     /// runnable when it may try again. `refused`: it can never run under the policy in force.
-    public func admit(_ bytes: Int, token: UInt32) -> Admission {
+    /// `holding`: the caller holds stripes. Evicting takes stripes in an order of its own, so that nothing is
+    /// evicted then: the session waits, and `background` evicts for it.
+    public func admit(_ bytes: Int, token: UInt32, holding: Bool = false) -> Admission {
         if ledger.used + bytes <= ledger.limit { return .go }
         if bytes < 4096, slabs.hasFreeCell(bytes) { return .go }
         if bytes > ledger.limit / 2 { return .refused }
         // Fragmentation alone is not the client's fault.
         if usedLive + bytes <= ledger.limit, !slabs.canBeEmptied { return .go }
-        if isStuck {
+        if isStuck, holding {
+            if store.policy == .noEviction { return .refused }
+            if findsNoVictim {
+                // Who comes next has it tried again.
+                findsNoVictim = false
+                return .refused
+            }
+        } else if isStuck {
             for _ in 0..<64 {
                 guard evictOne() else { return .refused }
                 if ledger.used + bytes <= ledger.limit || usedLive + bytes <= ledger.limit { return .go }
@@ -73,12 +82,24 @@ extension StoreWorker {
     public var waitingWriters: Int { waiters.count }
 
     private func wakeWriters() {
+        evictForWriters()
         while let (token, bytes) = waiters.first {
             guard ledger.used + bytes <= ledger.limit || slabs.hasFreeCell(bytes)
                 || usedLive + bytes <= ledger.limit && !slabs.canBeEmptied || isStuck
             else { return }
             _ = waiters.popFirst()
             runnable.append(token)
+        }
+    }
+
+    /// Nothing can leave RAM: a writer that held stripes when it asked is waiting for this. It is told that
+    /// nothing was found when it asks again.
+    private func evictForWriters() {
+        guard isStuck, store.policy != .noEviction else { return findsNoVictim = false }
+        guard let (_, bytes) = waiters.first else { return }
+        for _ in 0..<64 where !hasRoom(bytes) {
+            findsNoVictim = !evictOne()
+            if findsNoVictim { return }
         }
     }
 
