@@ -46,8 +46,8 @@ def source():
 def start(port, files, *options):
     left_out = " and ".join("not " + name for name in LEFT_OUT)
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "60", "-W", "ignore", "-rfE", "--tb", "line",
-            "--redis-url", f"redis://localhost:{port}/9", "-m", MARKS, "-k", left_out, *options, *files],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "60", "-W", "ignore", "-rfE",
+            "--tb", "line", "--redis-url", f"redis://localhost:{port}/9", "-m", MARKS, "-k", left_out, *options, *files],
         cwd=source(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
 
