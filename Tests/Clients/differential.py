@@ -141,6 +141,7 @@ def differential(server, real, mode, loops, seed, count=4000):
     for wire in (ours, theirs):
         wire.ask(["FLUSHALL"])
         wire.ask(["FUNCTION", "FLUSH"])
+        wire.ask(["SCRIPT", "FLUSH"])
         for name, value in SETTINGS.items():
             wire.ask(["CONFIG", "SET", name, value])
     for i in range(count):

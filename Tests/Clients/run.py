@@ -20,7 +20,7 @@ servers = []
 class Server:
     """A server process on a Unix socket, ready once it answers."""
 
-    def __init__(self, name, command, environment={}):
+    def __init__(self, name, command, environment={}, port=0):
         servers.append(self)
         self.process = None
         self.directory = os.path.join(DIRECTORY, name)
@@ -28,7 +28,7 @@ class Server:
         self.path = os.path.join(self.directory, "s")
         self.log = open(os.path.join(self.directory, "log"), "wb")
         self.process = subprocess.Popen(
-            command + ["--port", "0", "--unixsocket", self.path, "--dir", self.directory],
+            command + ["--port", str(port), "--unixsocket", self.path, "--dir", self.directory],
             stdout=self.log, stderr=self.log, env={
                 **os.environ, "SWIFT_BACKTRACE": os.environ.get("SWIFT_BACKTRACE", "enable=no"), **environment})
         deadline = time.monotonic() + 60
@@ -64,8 +64,8 @@ class Server:
             raise
 
 
-def tierd(name, *options, environment={}):
-    return Server(name, [TIERD, "--tier-max-bytes", "1gb", *options], environment)
+def tierd(name, *options, environment={}, port=0):
+    return Server(name, [TIERD, "--tier-max-bytes", "1gb", *options], environment, port)
 
 
 def check(condition, what):
@@ -735,8 +735,26 @@ def scripts_without_end():
 from differential import differential, encode  # noqa: E402
 from busy import crossing, endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
+import frameworks, redis_py_suite as suite  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
+
+
+def redis_py_suite():
+    suite.redis_py_suite(lambda name, port: tierd(
+        name, "--io-threads", "2", "--enable-debug-command", "yes", port=port))
+
+
+def rq_jobs():
+    frameworks.rq_jobs(tierd)
+
+
+def celery_tasks():
+    frameworks.celery_tasks(tierd)
+
+
+def flask_cache():
+    frameworks.flask_cache(tierd)
 
 
 def run(test, *arguments):
@@ -759,7 +777,8 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end]
+        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, redis_py_suite, rq_jobs,
+        celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
         if not wanted or test.__name__ in wanted:
