@@ -456,7 +456,9 @@ final class ScriptRunner {
                 return replies.view
             }
             if front.keys.tryLockWindow() {
-                guard front.fetchWindow(&staged) else { return refuse("IOERR the value of a key cannot be read") }
+                guard front.fetchWindow(&staged) else {
+                    return refuse("IOERR the value of a key cannot be read")
+                }
                 front.keys.forgetKeys()
                 continue
             }

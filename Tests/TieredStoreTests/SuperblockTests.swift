@@ -80,8 +80,9 @@ struct SuperblockTests {
     @Test func anotherFileAndANewerFormatAreNamed() {
         with { memory in
             Superblock(segmentSize: 65536, segmentCount: 8, generation: 7, hashSeed: 9).encode(to: memory)
-            memory.storeBytes(of: 2, toByteOffset: 8, as: UInt32.self)
-            #expect(decode(memory) == .failure(.newerFormat(2)))
+            let newer = Superblock.formatVersion + 1
+            memory.storeBytes(of: newer, toByteOffset: 8, as: UInt32.self)
+            #expect(decode(memory) == .failure(.newerFormat(newer)))
             memory.storeBytes(of: 0, as: UInt64.self)
             #expect(decode(memory) == .failure(.notATierFile))
         }

@@ -27,7 +27,9 @@ public enum FunctionPayload {
         }
         out += [UInt8(version & 255), UInt8(version >> 8)]
         let checksum = out.withView { CRC64.checksum($0) }
-        for shift in stride(from: 0, to: 64, by: 8) { out.append(UInt8(truncatingIfNeeded: checksum >> shift)) }
+        for shift in stride(from: 0, to: 64, by: 8) {
+            out.append(UInt8(truncatingIfNeeded: checksum >> shift))
+        }
         return out
     }
 
