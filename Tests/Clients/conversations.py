@@ -5,6 +5,7 @@ Method: one command at a time, each on one of several connections, in RESP2 and 
 at once. Pushes come from other loops a little later: they are gathered and compared in order at the end,
 once as many have come as redis-server sent. Lines of MONITOR are compared without time and address.
 """
+import itertools
 import random
 import re
 import time
@@ -310,6 +311,10 @@ class Waiting(Scene):
                 raise AssertionError(f"waiting client {number} {self.blocked[number]}: {value}, redis lets it wait")
 
 
+# IDs of entries: those of two clocks would differ.
+entry = itertools.count(1)
+
+
 def waiting_words(r, names):
     k = lambda: r.choice(["l1", "l2", "l3"])
     z = lambda: r.choice(["z1", "z2"])
@@ -330,7 +335,7 @@ def waiting_words(r, names):
         # Not SWAPDB: redis-server serves the keys that become ready at once in the order of a hash table.
         lambda: ["LMOVE", k(), k(), side(), side()], lambda: ["LLEN", k()],
         lambda: ["MOVE", k(), r.choice(["0", "1"])], lambda: ["SELECT", r.choice(["0", "0", "1"])],
-        lambda: ["ZADD", z(), "1", v(), "2", v()], lambda: ["ZREM", z(), v()], lambda: ["XADD", "x1", "*", "f", v()],
+        lambda: ["ZADD", z(), "1", v(), "2", v()], lambda: ["ZREM", z(), v()], lambda: ["XADD", "x1", f"{next(entry)}-1", "f", v()],
         lambda: ["LRANGE", k(), "0", "-1"], lambda: ["SORT", k(), "ALPHA", "STORE", k()],
     ]
     chosen = r.choice(waits if r.random() < 0.4 else acts)()
