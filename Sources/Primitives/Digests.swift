@@ -2,7 +2,16 @@
 /// against someone who measures time.
 public enum Digests {
     /// 40 hexadecimal digits.
-    public static func sha1(_ bytes: ByteView) -> String {
+    public static func sha1(_ bytes: ByteView) -> String { hexadecimal(sha1Words(bytes)) }
+
+    /// 20 bytes.
+    public static func sha1Bytes(_ bytes: [UInt8]) -> [UInt8] {
+        bytes.withView(sha1Words).flatMap { word in
+            [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: word >> UInt32($0)) }
+        }
+    }
+
+    private static func sha1Words(_ bytes: ByteView) -> [UInt32] {
         var state: [UInt32] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0]
         forEachBlock(bytes) { block in
             var w = block
@@ -20,7 +29,7 @@ public enum Digests {
             }
             for (i, value) in [a, b, c, d, e].enumerated() { state[i] = state[i] &+ value }
         }
-        return hexadecimal(state)
+        return state
     }
 
     /// 64 hexadecimal digits.

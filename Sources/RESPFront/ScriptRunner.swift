@@ -155,10 +155,13 @@ final class ScriptRunner {
         }
     }
 
-    /// Whether a text names a command that looks beyond its keys. It may not run it, or hide its name:
-    /// this only saves the first run.
+    /// Whether a text has the name of a command that looks beyond its keys as a string. It may not run it,
+    /// or hide its name: this only saves the first run.
     private func looksBeyondKeys(_ body: ByteView) -> Bool {
-        let words = Set(body.lowercasedText.split { !$0.isLetter }.map(String.init))
+        let pieces = body.lowercasedText.utf8.split(omittingEmptySubsequences: false) {
+            $0 == UInt8(ascii: "'") || $0 == UInt8(ascii: "\"")
+        }
+        let words = Set(pieces.lazy.filter { $0.count < 32 }.map { String($0)! })
         return front.table.rows.contains {
             ($0.flags.contains(.stopsWorld) || $0.walks) && words.contains($0.name)
         }
@@ -330,10 +333,7 @@ final class ScriptRunner {
         call.arguments = words
         session.database = database
         call.reply = ReplyWriter(session.output, version: session.version)
-        if !staged.isEmpty {
-            for record in staged { front.worker.unstage(record) }
-            staged.removeAll(keepingCapacity: true)
-        }
+        letGo()
         switch outcome {
         case .done(let bytes): session.output.append(bytes)
         case .failed(let text): call.reply.error(text)
@@ -346,6 +346,13 @@ final class ScriptRunner {
 
     private func writeKilled(_ reply: ReplyWriter) {
         reply.error("ERR Script killed by user with SCRIPT KILL...")
+    }
+
+    /// The values that were read are needed no more.
+    func letGo() {
+        if staged.isEmpty { return }
+        for record in staged { front.worker.unstage(record) }
+        staged.removeAll(keepingCapacity: true)
     }
 
     // MARK: Long runs

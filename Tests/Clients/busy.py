@@ -126,7 +126,7 @@ def crossing(server, seed, rounds=60):
         keys = [f"{seed}:{number}:a", f"{seed}:{number}:b"]
         script = f"""-- {seed}:{number}
             redis.call('set', KEYS[1], ARGV[2])
-            local n = 0 for i = 1, 20000 do n = n + i end
+            local n = 0 for i = 1, 300000 do n = n + i end
             redis.call('set', ARGV[1], ARGV[2])
             return 'done'"""
         for i, client in enumerate(clients):

@@ -161,10 +161,14 @@ def differential(server, real, mode, loops, seed, count=4000):
             for database in range(3):
                 demoter.ask(["SELECT", str(database)])
                 demoter.ask(["TIER", "DEMOTE", *KEYS])
+    a, b = ours.ask(["DEBUG", "DIGEST"]), theirs.ask(["DEBUG", "DIGEST"])
+    digests_differ = a != b
     a, b = state(ours), state(theirs)
     for place in a:
         if a[place] != b[place]:
             raise AssertionError(f"final state at {place}: {a[place]}, redis {b[place]}")
+    if digests_differ:
+        raise AssertionError("DEBUG DIGEST differs, and the final states do not")
     exchange(ours, theirs)
 
 

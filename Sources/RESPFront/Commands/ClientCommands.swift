@@ -55,13 +55,14 @@ enum ClientCommands {
                 syntax: "<ON | OFF>", noEvict),
             row("list", -2, since: "2.4.0", complexity: all, "What is known of all connections.",
                 syntax: """
-                    [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]
+                    [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]] \
+                    [USER username] [ADDR ip:port] [LADDR ip:port] [MAXAGE maxage] [SKIPME <YES | NO>]
                     """, list)
                 .tips("nondeterministic_output"),
             row("kill", -3, since: "2.4.0", complexity: all, "Closes connections.",
                 syntax: """
                     <ip:port | [ID client-id] [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] \
-                    [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>]>
+                    [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME <YES | NO>] [MAXAGE maxage]>
                     """, kill),
             row("pause", -3, since: "2.9.50", "Lets clients wait for some time.",
                 syntax: "timeout [WRITE | ALL]", pause),
@@ -185,36 +186,12 @@ enum ClientCommands {
 
     // MARK: All connections
 
-    private static let types = ["normal", "master", "replica", "slave", "pubsub"]
-
-    private static func type(_ call: Call, _ i: Int) throws(CommandError) -> String {
-        let type = call.option(i)
-        guard types.contains(type) else {
-            throw .message("ERR Unknown client type '\(call.word(i))'")
-        }
-        return type
-    }
-
-    private static func type(of session: Session) -> String {
-        session.isSubscriber ? "pubsub" : "normal"
-    }
-
-    /// CLIENT LIST [TYPE type | ID id …] → one line a connection, oldest first.
+    /// CLIENT LIST [filter …] → one line a connection, oldest first, or in the order of the IDs asked for.
     static func list(_ call: Call) throws(CommandError) {
-        var sessions = call.server.sessions
-        if call.wordCount > 2 {
-            if call.wordCount == 4, call.arguments[2].matches("type") {
-                let wanted = try type(call, 3)
-                sessions = sessions.filter { type(of: $0) == wanted }
-            } else if call.wordCount > 3, call.arguments[2].matches("id") {
-                var wanted: [Int64] = []
-                for i in 3..<call.wordCount {
-                    wanted.append(try call.integer(i, orFail: "ERR Invalid client ID"))
-                }
-                sessions = wanted.compactMap { id in sessions.first { $0.id == id } }
-            } else {
-                throw .syntax
-            }
+        let filter = try ClientFilter(call, listing: true)
+        var sessions = filter.matching(call.server.sessions, caller: call.session)
+        if let wanted = filter.onlyIDs {
+            sessions = wanted.compactMap { id in sessions.first { $0.id == id } }
         }
         call.verbatim(sessions.map { describe($0, call) + "\n" }.joined())
     }
@@ -286,47 +263,11 @@ enum ClientCommands {
             call.reply.ok()
             return
         }
-        let (matches, skipsCaller) = try killFilter(call)
-        var count = 0
-        for session in call.server.sessions where matches.allSatisfy({ $0(session) }) {
-            if skipsCaller, session === call.session { continue }
-            end(session, call)
-            count += 1
-        }
-        if count > 0 { call.server.wakeLoops() }
-        call.reply.integer(count)
-    }
-
-    /// What a victim must satisfy, and whether the caller is spared.
-    private static func killFilter(
-        _ call: Call
-    ) throws(CommandError) -> (matches: [(Session) -> Bool], skipsCaller: Bool) {
-        var matches: [(Session) -> Bool] = []
-        var skipsCaller = true
-        for i in stride(from: 2, to: call.wordCount, by: 2) {
-            guard i + 1 < call.wordCount else { throw .syntax }
-            let value = call.word(i + 1)
-            switch call.option(i) {
-            case "id":
-                guard let id = Int64(value), id > 0 else {
-                    throw .message("ERR client-id should be greater than 0")
-                }
-                matches.append { $0.id == id }
-            case "type":
-                let wanted = try type(call, i + 1)
-                matches.append { type(of: $0) == wanted }
-            case "addr": matches.append { $0.peerAddress == value }
-            case "laddr": matches.append { $0.localAddress == value }
-            case "user":
-                guard value == "default" else { throw .message("ERR No such user '\(value)'") }
-                matches.append { $0.isAuthenticated }
-            case "skipme":
-                guard ["yes", "no"].contains(value.lowercased()) else { throw .syntax }
-                skipsCaller = value.lowercased() == "yes"
-            default: throw .syntax
-            }
-        }
-        return (matches, skipsCaller)
+        let filter = try ClientFilter(call, listing: false)
+        let victims = filter.matching(call.server.sessions, caller: call.session)
+        for session in victims { end(session, call) }
+        if !victims.isEmpty { call.server.wakeLoops() }
+        call.reply.integer(victims.count)
     }
 
     /// The caller still gets its reply.

@@ -24,6 +24,20 @@ enum DebugCommands {
             call.reply.integer(text.withView { glob.matches($0) } ? 1 : 0)
         case ("reload", _), ("loadaof", 2):
             throw .message("ERR this version of tierd saves nothing across restarts")
+        case ("digest", 2):
+            var text = ""
+            try call.server.stopWorld { () throws(CommandError) in
+                call.worker.runAlone { text = DatasetDigest.everything(call).text }
+            }
+            call.keys.forgetKeys()
+            call.simple(text)
+        case ("digest-value", _):
+            let types = (0..<call.keys.count).map { call.keys.type($0) }
+            call.reply.array(types.count)
+            for (i, type) in types.enumerated() {
+                call.simple(DatasetDigest.value(call, call.arguments[2 + i], type).text)
+            }
+        case ("listpack", 3): call.reply.ok()
         case ("help", 2): help(call)
         default: return false
         }
@@ -100,6 +114,8 @@ enum DebugCommands {
     private static func help(_ call: Call) {
         call.help([
             "CHANGE-REPL-ID", "    Taken, without effect.",
+            "DIGEST", "    A hash of all keys and values, as Redis makes it.",
+            "DIGEST-VALUE <key> [<key> ...]", "    Hashes of the values of keys.",
             "ERROR <string>", "    Answer an error of this text.",
             "HTSTATS <dbid>", "    How many keys a database's index holds.",
             "LOG <message>", "    Taken, without effect.",

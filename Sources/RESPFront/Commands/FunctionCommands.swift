@@ -103,9 +103,8 @@ enum FunctionCommands {
 
     private static func wrongWords(_ call: Call) -> CommandError {
         .message("""
-            ERR unknown subcommand or wrong number of arguments for \
-            '\(call.arguments[1].text)'. Try FUNCTION \
-            HELP.
+            ERR unknown subcommand or wrong number of arguments for '\(call.arguments[1].text)'. \
+            Try FUNCTION HELP.
             """)
     }
 

@@ -36,7 +36,7 @@ enum ServerCommands {
                 "When the server last had everything on disk.", lastSave)
                 .tips("nondeterministic_output"),
             Command(
-                "debug", -2, keys: .custom(debugKeys), needs: .metadata,
+                "debug", -2, keys: .custom(debugKeys), needs: .varies(debugNeed),
                 [.admin, .noScript, .loading, .stale], group: "server", since: "1.0.0",
                 complexity: "Depends on subcommand.", "For tests of the server.",
                 syntax: "subcommand [argument ...]", debug)
@@ -109,7 +109,13 @@ enum ServerCommands {
     {
         if arguments.count == 3, arguments[1].matches("object") {
             positions.append(Command.KeyPosition(2))
+        } else if arguments.count > 2, arguments[1].matches("digest-value") {
+            for word in 2..<arguments.count { positions.append(Command.KeyPosition(word)) }
         }
+    }
+
+    private static func debugNeed(_ arguments: Arguments) -> Command.Need {
+        arguments.count > 2 && arguments[1].matches("digest-value") ? .value : .metadata
     }
 
     /// Why DEBUG or MODULE may not be used from this connection; nil: it may.

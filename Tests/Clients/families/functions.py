@@ -31,13 +31,13 @@ def commands(g):
             flags = ",".join(r.sample(FLAGS, r.randrange(3)))
             described = r.choice(["", ",description='what'"])
             code = f"redis.register_function{{function_name='{name()}'{described},flags={{{flags}}},callback=function(keys,args) {body} end}}"
-        return f"#!lua name={r.choice(['l1', 'l2', 'L2'])}\n{code}"
+        return f"#!lua name={r.choice(['l1', 'l2', 'x2'])}\n{code}"
 
     load = lambda: ["FUNCTION", "LOAD", *r.choice([[], ["REPLACE"], ["REPLACE"]]), library()]
     call = lambda: [r.choice(["FCALL", "FCALL", "FCALL_RO"]), name(), "1", k(), r.choice([v(), k()])]
     return [load, load, call, call, call,
-        lambda: ["FUNCTION", "LOAD", *r.choice([[], ["REPLACE"], ["x"]]), r.choice(ODD)], lambda: ["FUNCTION", "DELETE", r.choice(["l1", "l2", "L2", "x"])],
-        lambda: ["FUNCTION", "LIST", "LIBRARYNAME", r.choice(["l1", "l2", "L2*x", "x"]), *r.choice([[], ["WITHCODE"], ["x"]])],
+        lambda: ["FUNCTION", "LOAD", *r.choice([[], ["REPLACE"], ["x"]]), r.choice(ODD)], lambda: ["FUNCTION", "DELETE", r.choice(["l1", "l2", "x2", "x"])],
+        lambda: ["FUNCTION", "LIST", "LIBRARYNAME", r.choice(["l1", "L2", "x*", "x"]), *r.choice([[], ["WITHCODE"], ["x"]])],
         lambda: ["FUNCTION", *r.choice([["STATS"], ["KILL"], ["LIST", "x"], ["LIST", "LIBRARYNAME"], ["FLUSH", "x"], ["FLUSH", "SYNC", "x"], ["NOSUCH"], ["HELP"],
             ["RESTORE", "x"], ["RESTORE", "x", "y"], ["RESTORE", "x", "FLUSH", "y"], ["LOAD"], ["DUMP", "x"]])],
         lambda: ["FUNCTION", "FLUSH", *r.choice([[], ["SYNC"], ["async"]])], lambda: ["FCALL", name(), r.choice(["x", "-1", "9", "0"])],
