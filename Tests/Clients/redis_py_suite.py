@@ -8,7 +8,8 @@ import os, pathlib, re, socket, subprocess, sys
 
 PACKAGES = pathlib.Path(sys.prefix) / "sources"
 FILES = """commands connection connection_pool pipeline pubsub lock monitor scripting encoding multiprocessing retry
-    hash keyspace_notifications cache client connect command_parser helpers utils""".split()
+    hash keyspace_notifications cache client connect command_parser function helpers
+    utils""".split()
 ASYNC_FILES = """commands connection connection_pool pipeline pubsub lock monitor scripting encoding hash retry
     keyspace_notifications cwe_404 connect client""".split()
 # Clusters, modules, TLS and replication are not there.

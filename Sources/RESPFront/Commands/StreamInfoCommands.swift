@@ -44,7 +44,9 @@ enum StreamInfoCommands {
             isFull = true
             if call.wordCount == 6 {
                 guard call.arguments[4].matches("count") else { throw unknown(call) }
-                count = max(0, try Options.integer(call.arguments[5]))
+                // Redis 7.0: a negative count is the default, 0 stands for all.
+                let given = try Options.integer(call.arguments[5])
+                if given >= 0 { count = given }
             }
         }
         reply.map(isFull ? 9 : 10)

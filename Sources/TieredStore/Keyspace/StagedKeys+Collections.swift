@@ -58,7 +58,7 @@ extension StagedKeys {
     /// Moves a staged large collection into its entry.
     func promoteStructure(_ i: Int, _ slot: UnsafeMutablePointer<UInt64>) throws(CommandError) -> Structure {
         let entry = worker.entry(slot), staging = worker.staging
-        guard let index = staging.find(entry.address), staging[index].pointee.state != .reading
+        guard let index = staging.find(entry.address), staging.hasArrived(index)
         else { throw .notStaged }
         guard staging[index].pointee.state == .ready, let held = staging[index].pointee.structure else {
             worker.counters.checksumErrors += 1
@@ -66,7 +66,7 @@ extension StagedKeys {
         }
         let structure = held.takeRetainedValue()
         staging[index].pointee.structure = nil
-        staging[index].pointee.state = .failed
+        staging[index].pointee.state = .taken
         worker.promote(slot, table(i), keys[i].stripe, structure)
         return structure
     }

@@ -218,7 +218,7 @@ public final class StagedKeys {
     public func isUsable(_ i: Int) -> Bool {
         guard let slot = slot(i), slot.pointee & Table.residentBit == 0 else { return true }
         guard let index = worker.staging.find(worker.entry(slot).address) else { return false }
-        return worker.staging[index].pointee.state != .reading
+        return worker.staging.hasArrived(index)
     }
 
     public func isChanged(_ i: Int) -> Bool { keys[i].isChanged }
@@ -286,7 +286,7 @@ public final class StagedKeys {
 
     func stagedValue(_ entry: Entry) throws(CommandError) -> ByteView {
         let staging = worker.staging
-        guard let index = staging.find(entry.address), staging[index].pointee.state != .reading
+        guard let index = staging.find(entry.address), staging.hasArrived(index)
         else { throw .notStaged }
         guard staging[index].pointee.state == .ready, let value = staging[index].pointee.value else {
             worker.counters.checksumErrors += 1

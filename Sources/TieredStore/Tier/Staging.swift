@@ -10,6 +10,12 @@ extension StoreWorker {
     func stage(_ address: Address, hash: UInt64, token: UInt32) -> (record: StagedRecord, isReady: Bool) {
         if let index = staging.find(address) {
             staging[index].pointee.references += 1
+            if staging[index].pointee.state == .taken {
+                staging[index].pointee.state = .reading
+                staging[index].pointee.rider = StagingTable.none
+                counters.coldReads += 1
+                if !read(index) { staging.waiting.append(index) }
+            }
             let isReading = staging[index].pointee.state == .reading
             if isReading { staging.wait(index, token: token) }
             return (StagedRecord(index: index), !isReading)

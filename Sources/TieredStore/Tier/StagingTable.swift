@@ -13,7 +13,9 @@ public struct StagedRecord: Sendable {
 ///         that is on its way. Free records are chained through `next` too.
 /// Why:    a cold read allocates nothing but its value, and counts no references.
 final class StagingTable {
-    enum State: UInt8 { case free, reading, ready, failed }
+    /// Taken: a large collection has moved into its entry. Should that leave RAM again while requests still
+    /// hold the record, it has to be read once more.
+    enum State: UInt8 { case free, reading, ready, failed, taken }
 
     struct Record {
         var address = Address.none
@@ -105,6 +107,13 @@ final class StagingTable {
             at = record.pointee.next
         }
         return nil
+    }
+
+    /// Its value is there, or is known not to be sound.
+    @inline(__always)
+    func hasArrived(_ index: UInt32) -> Bool {
+        let state = records[Int(index)].state
+        return state == .ready || state == .failed
     }
 
     // MARK: Coming and going
