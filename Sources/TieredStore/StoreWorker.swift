@@ -72,6 +72,8 @@ public final class StoreWorker {
     var outOfSpaceSince: UInt64 = 0
     /// Large collections whose memory is given back bit by bit.
     var buried: [Structure] = []
+    /// The hand passed over a large collection because another one is being written.
+    var hasDeferred = false
     /// The large collection being written to the log.
     var serialization: Serialization?
     /// Large collections being read from records that have arrived.

@@ -10,7 +10,7 @@ extension StoreWorker {
     public func background() -> Bool {
         // Writers waiting: work for them before anything else.
         let urgent = !waiters.isEmpty
-        if excess > 0 || urgent { demoteExcess(buckets: urgent ? 2048 : 512) }
+        if excess > 0 || urgent { demoteExcess(buckets: urgent ? 2048 : 512) } else { exhausted = false }
         // In this order: what was begun is ended first.
         let isSerializing = serialize(), isRestoring = restoreSlice(), isGivingBack = giveBack()
         let isSlicing = isSerializing || isRestoring || isGivingBack
@@ -69,7 +69,8 @@ extension StoreWorker {
 
     /// Nothing can leave RAM any more: no value to demote, or no place to demote it to.
     private var isStuck: Bool {
-        if store.leavingBytes > 0 || requestsInFlight > 0 || !buried.isEmpty { return false }
+        if store.leavingBytes > 0 || requestsInFlight > 0 { return false }
+        if serialization != nil || !restorations.isEmpty || !buried.isEmpty { return false }
         return exhausted || isDiskFull
     }
 

@@ -43,7 +43,10 @@ extension StoreWorker {
                 return false
             }
         }
-        if hasYielded { lastYield = hand.rounds }
+        // The hand does not come round in vain while something is leaving, or a large collection waits for
+        // its turn.
+        if hasYielded || hasDeferred || store.leavingBytes > 0 { lastYield = hand.rounds }
+        hasDeferred = false
         if blocked { flushIfIdle() }
         hotness.adjust()
         if hand.rounds > round, hand.rounds > lastYield + 1 { hotness.relent() }
@@ -68,7 +71,10 @@ extension StoreWorker {
             if expiry - now < 5000, entry.address.isNone, waiters.isEmpty { return .kept }
         }
         if entry.has(Entry.writing) || !isWorthDemoting(entry) { return .kept }
-        if entry.isStructured, entry.address.isNone, serialization != nil { return .kept }
+        if entry.isStructured, entry.address.isNone, serialization != nil {
+            hasDeferred = true
+            return .kept
+        }
         guard hotness.isCold(entry, epoch: epoch) else { return .kept }
         if !entry.address.isNone {
             let freed = drop(slot, table)
