@@ -34,14 +34,13 @@ extension Front {
     /// does not answer. The records are the caller's to give back.
     func fetchWindow(_ staged: inout [StagedRecord]) -> Bool {
         for i in 0..<keys.count { stageNow(i, &staged) }
-        for i in 0..<keys.count {
-            while !keys.isUsable(i) {
-                if !finishReads() { return false }
-                // The record may have moved meanwhile.
-                stageNow(i, &staged)
-            }
+        // While one is waited for, the record of another may move, or its value leave RAM.
+        while true {
+            worker.restoreAll()
+            if (0..<keys.count).allSatisfy({ keys.isUsable($0) }) { return true }
+            if !finishReads() { return false }
+            for i in 0..<keys.count where !keys.isUsable(i) { stageNow(i, &staged) }
         }
-        return true
     }
 
     private func stageNow(_ i: Int, _ staged: inout [StagedRecord]) {
@@ -67,6 +66,9 @@ extension Front {
                     do throws(CommandError) { try readWindow(some, bytes, visit) } catch { failure = error }
                 }
             }
+            // What was read has come into RAM, and no turn ends meanwhile. A transaction's and a script's
+            // next commands count on values that are there.
+            if !call.isInside { _ = worker.background() }
         }
         if let failure { throw failure }
     }

@@ -740,6 +740,60 @@ from pubsub import invalidations, publications, subscriber_that_never_reads  # n
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
 
 
+def values_read_aside():
+    """SORT's patterns and scripts' undeclared keys, cold, small and large, while others write: each reply is
+    that of one moment, RAM stays bounded and nothing hangs."""
+    server = tierd("aside", "--maxmemory", "32mb", "--io-threads", "3")
+    client, r = server.client(), random.Random(7)
+    count, row = 600, lambda i, size: {"w": i * 7919 % count, "t": f"{i}:" + r.randbytes(size // 2).hex()}
+    for i in range(count):
+        client.hset(f"o{i}", mapping=row(i, 90_000 if i % 3 else 20_000))
+        for n in range(150 if i % 50 == 0 else 0):
+            client.hset(f"o{i}", f"f{n}", r.randbytes(700))
+    client.rpush("l", *range(count))
+    order, errors = sorted(range(count), key=lambda i: i * 7919 % count), []
+
+    def sorts(which):
+        mine, r = server.client(), random.Random(which)
+        script = "return redis.call('sort', 'l', 'by', 'o*->w', 'get', '#', 'get', 'o*->t', 'limit', ARGV[1], 10)"
+        try:
+            for _ in range(3):
+                a = r.randrange(count - 10)
+                whole = {"by": "o*->w", "get": ["#", "o*->t"], "start": a, "num": 10}
+                for got in (mine.sort("l", **whole), mine.pipeline().sort("l", **whole).execute()[0],
+                        mine.eval(script, 0, a)):
+                    check([int(i) for i in got[::2]] == order[a:a + 10], f"order at {a}")
+                    check(all(t.startswith(b"%d:" % i) for i, t in zip(order[a:a + 10], got[1::2])), "fields")
+                mine.sort("l", by="o*->w", start=a, num=10, store=f"s{which}")
+                check([int(i) for i in mine.lrange(f"s{which}", 0, -1)] == order[a:a + 10], "stored")
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    def writes(which, done):
+        mine, r = server.client(), random.Random(which)
+        try:
+            while not done.is_set():
+                i = r.randrange(count)
+                mine.pipeline().hset(f"o{i}", mapping=row(i, 20_000)).hget(f"o{r.randrange(count)}", "w").execute()
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+
+    done = threading.Event()
+    sorting = [threading.Thread(target=sorts, args=(k,)) for k in range(3)]
+    writing = [threading.Thread(target=writes, args=(k, done)) for k in range(3)]
+    for thread in sorting + writing:
+        thread.start()
+    for thread in sorting:
+        thread.join()
+    done.set()
+    for thread in writing:
+        thread.join()
+    check(not errors, errors[:3])
+    info = server.client().info()
+    check(info["tier_cold_reads_total"] > count and info["tier_crc_errors_total"] == 0, "cold reads, all sound")
+    check(server.stop() == 0, "exit status")
+
+
 def redis_py_suite():
     suite.redis_py_suite(lambda name, port: tierd(
         name, "--io-threads", "2", "--enable-debug-command", "yes", port=port))
@@ -777,7 +831,7 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, redis_py_suite, rq_jobs,
+        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:

@@ -229,7 +229,13 @@ enum SortCommands {
         } else {
             try look(call, request.gets, chosen) { _, value in values.append(value?.array ?? []) }
         }
-        try call.requireRoom(values.reduce(0) { $0 + $1.count + 8 })
+        let bytes = values.reduce(0) { $0 + $1.count + 8 }
+        if call.isInside || !namesOthers(call.arguments) {
+            try call.requireRoom(bytes)
+        } else if call.configuration.maxmemory > 0, bytes > call.configuration.maxmemory / 2 {
+            // Waiting here would read all of it again, which fills RAM again: it overdraws rather.
+            throw .outOfMemory
+        }
         let existed = call.keys.delete(1)
         let list = try call.keys.list(1)
         for value in values {

@@ -92,6 +92,9 @@ extension StoreWorker {
         return true
     }
 
+    /// Reads all that have arrived to the end: for a command that cannot wait for the loop's turns.
+    public func restoreAll() { while restoreSlice() {} }
+
     private func endRestoration(_ job: Restoration, _ structure: Structure?) {
         restorations.removeFirst()
         job.decoder = nil
