@@ -285,9 +285,9 @@ enum SortCommands {
         let sign = request.isDescending ? -1 : 1, byText = request.isAlpha && request.by != nil
         let byScore = !request.isAlpha
         func compare(_ a: Item, _ b: Item) -> Int {
-            if byText { return sign * order(a.text, b.text) }
+            if byText { return sign * order(a.text, b.text, whole: request.isStoring) }
             if byScore, a.score != b.score { return a.score < b.score ? -sign : sign }
-            return sign * order(a.element, b.element)
+            return sign * order(a.element, b.element, whole: byScore || request.isStoring)
         }
         if request.by != nil, selection.count < items.count {
             if selection.isEmpty { return [] }
@@ -299,14 +299,26 @@ enum SortCommands {
         return items[selection].map(\.element)
     }
 
-    private static func order(_ a: Element, _ b: Element) -> Int {
-        a.withBytes { first in b.withBytes { first == $0 ? 0 : first < $0 ? -1 : 1 } }
+    private static func order(_ a: Element, _ b: Element, whole: Bool) -> Int {
+        a.withBytes { first in b.withBytes { order(first, $0, whole: whole) } }
+    }
+
+    /// Redis compares texts with strcoll, up to the first NUL, unless it is the whole that counts.
+    private static func order(_ a: ByteView, _ b: ByteView, whole: Bool) -> Int {
+        if whole { return a == b ? 0 : a < b ? -1 : 1 }
+        var i = 0
+        while true {
+            let x = i < a.count ? a[i] : 0, y = i < b.count ? b[i] : 0
+            if x != y { return x < y ? -1 : 1 }
+            if x == 0 { return 0 }
+            i += 1
+        }
     }
 
     /// An element without a text comes first.
-    private static func order(_ a: [UInt8]?, _ b: [UInt8]?) -> Int {
+    private static func order(_ a: [UInt8]?, _ b: [UInt8]?, whole: Bool) -> Int {
         guard let a, let b else { return a == nil ? b == nil ? 0 : -1 : 1 }
-        return a == b ? 0 : a.lexicographicallyPrecedes(b) ? -1 : 1
+        return a.withView { first in b.withView { order(first, $0, whole: whole) } }
     }
 
     /// A weight, as C's strtod reads it: up to the first NUL, without leading space; nothing at all is 0.
