@@ -102,7 +102,7 @@ def benchmark(server, *options):
     return " ".join(command[3:]), {row[0]: float(row[1]) for row in rows[1:] if len(row) > 1}
 
 
-def compare(row, names, options, repeats=3):
+def compare(row, options, repeats=3):
     servers = [tierd("--maxmemory", "2gb"), redis_server()]
     best = [{}, {}]
     for _ in range(repeats):
@@ -119,12 +119,12 @@ def compare(row, names, options, repeats=3):
 
 
 def tests():
-    compare("tests", None, ["-P", "16", "-n", "400000"])
+    compare("tests", ["-P", "16", "-n", "400000"])
 
 
 def scripts():
-    compare("scripts", None, ["-P", "16", "-n", "200000", "EVAL", "return redis.call('get',KEYS[1])", "1", "key"])
-    compare("scripts", None, ["-P", "1", "-n", "100000", "EVAL", "return redis.call('get',KEYS[1])", "1", "key"])
+    compare("scripts", ["-P", "16", "-n", "200000", "EVAL", "return redis.call('get',KEYS[1])", "1", "key"])
+    compare("scripts", ["-P", "1", "-n", "100000", "EVAL", "return redis.call('get',KEYS[1])", "1", "key"])
     multi()
 
 

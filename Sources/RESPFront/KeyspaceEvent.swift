@@ -70,6 +70,13 @@ extension Call {
         if !enabledEvents.isDisjoint(with: kind) { queueNotification(event, i) }
     }
 
+    /// As `notify`, when something was taken out of the collection at key `i`: with the last of it the key
+    /// is gone too.
+    public func notifyRemoval(_ kind: KeyspaceEvent, _ event: StaticString, _ i: Int = 0) {
+        notify(kind, event, i)
+        if !keys.exists(i) { notify(.generic, "del", i) }
+    }
+
     @inline(never)
     private func queueNotification(_ event: StaticString, _ i: Int) {
         front.notifications.append(

@@ -10,6 +10,13 @@ enum Options {
         return value
     }
 
+    /// Where a SCAN goes on. As strtoul reads it: a negative number wraps around, and is past the end.
+    static func cursor(_ word: ByteView) throws(CommandError) -> UInt64 {
+        guard let cursor = Decimal.uint64(word) ?? Decimal.int64(word).map({ UInt64(bitPattern: $0) })
+        else { throw .message("ERR invalid cursor") }
+        return cursor
+    }
+
     enum TimeUnit { case seconds, milliseconds }
 
     /// An expiry in Unix milliseconds from a relative or absolute time; must be positive and fit.

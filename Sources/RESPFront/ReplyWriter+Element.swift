@@ -29,10 +29,7 @@ extension Call {
     /// HSCAN, SSCAN, ZSCAN: cursor at word 2. Nil when there is no key, which is answered here: Redis 7.0
     /// looks at the key before the options.
     func scanOptions(_ type: ValueType) throws(CommandError) -> ScanOptions? {
-        let word = arguments[2]
-        guard let cursor = Decimal.uint64(word) ?? Decimal.int64(word).map({ UInt64(bitPattern: $0) })
-        else { throw .message("ERR invalid cursor") }
-        var options = ScanOptions(cursor: cursor)
+        var options = ScanOptions(cursor: try Options.cursor(arguments[2]))
         guard let found = keys.type(0) else {
             reply.array(2)
             reply.bulk("0")

@@ -348,10 +348,7 @@ enum GenericCommands {
 
     /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type] → next cursor, keys.
     static func scan(_ call: Call) throws(CommandError) {
-        // As strtoul reads it: a negative number wraps around, and is past the end.
-        let word = call.arguments[1]
-        guard let cursor = Decimal.uint64(word) ?? Decimal.int64(word).map({ UInt64(bitPattern: $0) })
-        else { throw .message("ERR invalid cursor") }
+        let cursor = try Options.cursor(call.arguments[1])
         var glob: Glob?, count: Int64 = 10, type: [UInt8]?
         var i = 2
         while i < call.wordCount {

@@ -99,10 +99,7 @@ enum HashCommands {
             count += 1
             if !hash.exists { break }
         }
-        if count > 0 {
-            call.notify(.hash, "hdel")
-            if !hash.exists { call.notify(.generic, "del") }
-        }
+        if count > 0 { call.notifyRemoval(.hash, "hdel") }
         call.reply.integer(count)
     }
 

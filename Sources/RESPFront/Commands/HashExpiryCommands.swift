@@ -170,10 +170,7 @@ enum HashExpiryCommands {
             call.reply.bulkOrNull(try hash.value(call.arguments[i]))
             if try hash.remove(call.arguments[i]) { count += 1 }
         }
-        if count > 0 {
-            call.notify(.hash, "hdel")
-            if !hash.exists { call.notify(.generic, "del") }
-        }
+        if count > 0 { call.notifyRemoval(.hash, "hdel") }
     }
 
     private enum Lifetime { case keep, never, until(Int64) }

@@ -28,10 +28,10 @@ enum ListCommands {
                 complexity: each) { call throws(CommandError) in try push(call, .tail) }
                 .access("RW insert"),
             row("lpushx", -3, flags, "2.2.0", "Adds elements at the head of a list that exists.", elements,
-                complexity: each) { call throws(CommandError) in try push(call, .head) }
+                complexity: each) { call throws(CommandError) in try push(call, .head, ifThere: true) }
                 .access("RW insert"),
             row("rpushx", -3, flags, "2.2.0", "Adds elements at the tail of a list that exists.", elements,
-                complexity: each) { call throws(CommandError) in try push(call, .tail) }
+                complexity: each) { call throws(CommandError) in try push(call, .tail, ifThere: true) }
                 .access("RW insert"),
             row("lpop", -2, [.write, .fast], "1.0.0", "Removes elements from the head and returns them.",
                 "key [count]", complexity: "O(N) in the count") { call throws(CommandError) in
@@ -123,17 +123,18 @@ enum ListCommands {
     // MARK: Ends
 
     /// LPUSH, RPUSH, and with X only if the list exists → its length.
-    static func push(_ call: Call, _ end: ListValue.End) throws(CommandError) {
+    static func push(
+        _ call: Call, _ end: ListValue.End, ifThere isNeeded: Bool = false
+    ) throws(CommandError) {
         let list = try call.keys.list(0)
-        if call.command.name.hasSuffix("x"), !list.exists { return call.reply.integer(0) }
+        if isNeeded, !list.exists { return call.reply.integer(0) }
         for i in 2..<call.wordCount { try list.push(call.arguments[i], end) }
         call.notify(.list, end == .head ? "lpush" : "rpush")
         call.reply.integer(try list.count())
     }
 
     private static func removed(_ call: Call, _ list: ListValue, _ end: ListValue.End, _ i: Int = 0) {
-        call.notify(.list, end == .head ? "lpop" : "rpop", i)
-        if !list.exists { call.notify(.generic, "del", i) }
+        call.notifyRemoval(.list, end == .head ? "lpop" : "rpop", i)
     }
 
     /// LPOP, RPOP key [count] → an element, or an array of them; null when there is no list.
@@ -247,8 +248,7 @@ enum ListCommands {
             try list.removeRange(from: kept.upperBound, count: count - kept.upperBound)
             try list.removeRange(from: 0, count: kept.lowerBound)
         }
-        call.notify(.list, "ltrim")
-        if !list.exists { call.notify(.generic, "del") }
+        call.notifyRemoval(.list, "ltrim")
         call.reply.ok()
     }
 
@@ -258,10 +258,7 @@ enum ListCommands {
         guard list.exists else { return call.reply.integer(0) }
         let limit = count == 0 || count == .min ? Int.max : Int(count.magnitude)
         let removed = try list.removeEqual(call.arguments[3], limit: limit, from: count < 0 ? .tail : .head)
-        if removed > 0 {
-            call.notify(.list, "lrem")
-            if !list.exists { call.notify(.generic, "del") }
-        }
+        if removed > 0 { call.notifyRemoval(.list, "lrem") }
         call.reply.integer(removed)
     }
 

@@ -97,10 +97,7 @@ enum SetCommands {
             removed += 1
             if !set.exists { break }
         }
-        if removed > 0 {
-            call.notify(.set, "srem")
-            if !set.exists { call.notify(.generic, "del") }
-        }
+        if removed > 0 { call.notifyRemoval(.set, "srem") }
         call.reply.integer(removed)
     }
 
@@ -112,8 +109,7 @@ enum SetCommands {
             return call.reply.integer(try source.contains(member) ? 1 : 0)
         }
         guard try source.remove(member) else { return call.reply.integer(0) }
-        call.notify(.set, "srem", 0)
-        if !source.exists { call.notify(.generic, "del", 0) }
+        call.notifyRemoval(.set, "srem", 0)
         if try target.add(member) { call.notify(.set, "sadd", 1) }
         call.reply.integer(1)
     }
@@ -162,8 +158,7 @@ enum SetCommands {
             guard try set.count() > 0 else { return call.reply.null() }
             let member = try set.random().array
             try removeAll([member], from: set)
-            call.notify(.set, "spop")
-            if !set.exists { call.notify(.generic, "del") }
+            call.notifyRemoval(.set, "spop")
             return member.withView { call.reply.bulk($0) }
         }
         guard let wanted = Decimal.int64(call.arguments[2]), wanted >= 0 else {
@@ -181,8 +176,7 @@ enum SetCommands {
         reply.set(length)
         for member in members { member.withView { reply.bulk($0) } }
         if length == total { call.keys.delete(0) } else { try removeAll(members, from: set) }
-        call.notify(.set, "spop")
-        if !set.exists { call.notify(.generic, "del") }
+        call.notifyRemoval(.set, "spop")
     }
 
     private static func removeAll(_ members: [[UInt8]], from set: SetValue) throws(CommandError) {

@@ -171,13 +171,8 @@ enum SortedSetCommands {
             removed += 1
             if !set.exists { break }
         }
-        if removed > 0 { noteRemoved(call, set, "zrem") }
+        if removed > 0 { call.notifyRemoval(.sortedSet, "zrem") }
         call.reply.integer(removed)
-    }
-
-    static func noteRemoved(_ call: Call, _ set: SortedSetValue, _ event: StaticString, _ i: Int = 0) {
-        call.notify(.sortedSet, event, i)
-        if !set.exists { call.notify(.generic, "del", i) }
     }
 
     // MARK: Reading
@@ -292,7 +287,7 @@ enum SortedSetCommands {
         if n == 0 { return call.reply.array(0) }
         let pairs = PairWriter(call, count: n, withScores: true, nests: call.isRESP3 && call.wordCount == 3)
         try take(call, set, highest: isHighest, n) { pairs.write($0, $1) }
-        noteRemoved(call, set, isHighest ? "zpopmax" : "zpopmin")
+        call.notifyRemoval(.sortedSet, isHighest ? "zpopmax" : "zpopmin")
     }
 
     static func blockingPop(_ call: Call) throws(CommandError) {
@@ -307,7 +302,7 @@ enum SortedSetCommands {
                 reply.bulk(member)
                 reply.double(score)
             }
-            return noteRemoved(call, set, isHighest ? "zpopmax" : "zpopmin", i)
+            return call.notifyRemoval(.sortedSet, isHighest ? "zpopmax" : "zpopmin", i)
         }
         throw .block(until: deadline)
     }
@@ -329,7 +324,7 @@ enum SortedSetCommands {
             call.reply.bulk(call.keys.key(i))
             let pairs = PairWriter(call, count: n, withScores: true, nests: true)
             try take(call, set, highest: isHighest, n) { pairs.write($0, $1) }
-            return noteRemoved(call, set, isHighest ? "zpopmax" : "zpopmin", i)
+            return call.notifyRemoval(.sortedSet, isHighest ? "zpopmax" : "zpopmin", i)
         }
         if isBlocking { throw .block(until: deadline) }
         call.reply.nullArray()

@@ -249,7 +249,7 @@ enum SortedSetRanges {
         let set = try call.keys.sortedSet(0)
         let ranks = try bounds.ranks(set, isReversed: false)
         try set.removeRange(from: ranks.lowerBound, count: ranks.count)
-        if ranks.count > 0 { SortedSetCommands.noteRemoved(call, set, event) }
+        if ranks.count > 0 { call.notifyRemoval(.sortedSet, event) }
         call.reply.integer(ranks.count)
     }
 }

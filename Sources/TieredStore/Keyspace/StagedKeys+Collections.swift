@@ -14,6 +14,9 @@ extension StagedKeys {
 
     /// A collection larger than this, or of more elements than its type allows, is a structure.
     static let flatBytesMax = Entry.externalThreshold - 64
+    /// Members a flat set or sorted set has at most, and fields a flat hash: finding one looks at all.
+    static let flatMembersMax = 128
+    static let flatFieldsMax = 512
 
     /// A collection for reading. Counts as an access; one from the SSD is promoted when there is room.
     func stored(_ i: Int, _ type: ValueType) throws(CommandError) -> Stored {
@@ -131,16 +134,8 @@ extension StagedKeys {
         value.copyMemory(from: old.value, byteCount: offset)
         (value + offset + inserting).copyMemory(
             from: old.value + offset + removing, byteCount: old.valueCount - offset - removing)
-        succeed(i, old, entry)
+        succeed(i, slot(i)!, old, entry)
         return value
-    }
-
-    private func succeed(_ i: Int, _ old: Entry, _ entry: Entry) {
-        let slot = slot(i)!
-        worker.succeed(old, by: entry)
-        worker.replace(slot, with: entry, table(i))
-        worker.dispose(old)
-        keys[i].seen = worker.structure
     }
 
     /// Sets a flat value of `count` bytes, which the caller fills, whatever the key held before. The expiry
@@ -189,7 +184,7 @@ extension StagedKeys {
             }
         let entry = build(keys[i].view, keys[i].stripe, until)
         if let old {
-            succeed(i, old, entry)
+            succeed(i, slot(i)!, old, entry)
         } else {
             worker.admit(entry, ghost: nil)
             keys[i].slot = worker.insert(entry, keys[i].hash, table(i))

@@ -387,6 +387,11 @@ public final class StagedKeys {
             key: keys[i].view, stripe: keys[i].stripe, type: .string, valueCount: value.count,
             capacity: capacity, expiry: expiry)
         entry.value.copyMemory(from: value.base, byteCount: value.count)
+        succeed(i, slot, old, entry)
+    }
+
+    /// Puts an entry in the place of the key's old one.
+    func succeed(_ i: Int, _ slot: UnsafeMutablePointer<UInt64>, _ old: Entry, _ entry: Entry) {
         worker.succeed(old, by: entry)
         worker.replace(slot, with: entry, table(i))
         worker.dispose(old)
@@ -453,10 +458,7 @@ public final class StagedKeys {
             capacity: count < 1 << 20 ? count * 2 : count + (1 << 20), expiry: old.expiry)
         entry.value.copyMemory(from: value.base, byteCount: value.count)
         memset(entry.value + value.count, 0, count - value.count)
-        worker.succeed(old, by: entry)
-        worker.replace(slot, with: entry, table(i))
-        worker.dispose(old)
-        keys[i].seen = worker.structure
+        succeed(i, slot, old, entry)
     }
 
     /// Deletes a key; false if it was absent.

@@ -164,7 +164,9 @@ extension HashValue {
         }
         let fieldSize = Packed.size(field)
         let bytes = list.bytes.count + fieldSize + valueSize
-        if bytes > StagedKeys.flatBytesMax || count >= 1024 { return try widen(field, value) }
+        if bytes > StagedKeys.flatBytesMax || count >= 2 * StagedKeys.flatFieldsMax {
+            return try widen(field, value)
+        }
         let end = list.endOffset
         let p = try keys.splice(i, at: end, removing: 0, inserting: fieldSize + valueSize)
         Packed.write(field, p + end)

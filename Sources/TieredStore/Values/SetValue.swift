@@ -5,8 +5,6 @@ import Primitives
 public struct SetValue {
     unowned(unsafe) let keys: StagedKeys
     let i: Int
-    /// A listpack has at most so many members: finding one looks at all.
-    static let listpackMax = 128
 
     init(_ keys: StagedKeys, _ i: Int) {
         self.keys = keys
@@ -164,7 +162,7 @@ extension SetValue {
 
     /// The set is no intset any more: its members as a listpack, or as a table if they are many.
     private func leaveIntset() throws(CommandError) {
-        if try count() >= SetValue.listpackMax { return try makeStructured() }
+        if try count() >= StagedKeys.flatMembersMax { return try makeStructured() }
         var members: [Int64] = []
         try forEach {
             if case .integer(let value) = $0 { members.append(value) }
@@ -180,7 +178,7 @@ extension SetValue {
     private func add(_ member: ByteView, _ list: FlatList) throws(CommandError) -> Bool {
         if list.find(member, step: 1) != nil { return false }
         let count = list.count, size = Packed.size(member), bytes = list.bytes.count + size
-        if bytes > StagedKeys.flatBytesMax || count >= SetValue.listpackMax {
+        if bytes > StagedKeys.flatBytesMax || count >= StagedKeys.flatMembersMax {
             try makeStructured()
             return try add(member)
         }

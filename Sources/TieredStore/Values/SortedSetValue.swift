@@ -5,8 +5,6 @@ import Primitives
 public struct SortedSetValue {
     unowned(unsafe) let keys: StagedKeys
     let i: Int
-    /// A listpack has at most so many members.
-    static let listpackMax = 128
 
     init(_ keys: StagedKeys, _ i: Int) {
         self.keys = keys
@@ -239,7 +237,7 @@ extension SortedSetValue {
         let list = FlatList(bytes), count = list.count
         let memberSize = Packed.size(member)
         let needed = bytes.count + memberSize + Decimal.doubleBytesMax
-        if needed > StagedKeys.flatBytesMax || count >= 2 * SortedSetValue.listpackMax {
+        if needed > StagedKeys.flatBytesMax || count >= 2 * StagedKeys.flatMembersMax {
             try makeStructured()
             large(try keys.beginStructureChange(i)).set(member, score)
             return
