@@ -49,6 +49,11 @@ class Server:
     def rss(self):
         return int(open(f"/proc/{self.pid}/statm").read().split()[1]) * 4096
 
+    def cpu(self):
+        """CPU seconds used, of all threads there are."""
+        return sum(int(open(f"/proc/{self.pid}/task/{t}/schedstat").read().split()[0])
+            for t in os.listdir(f"/proc/{self.pid}/task")) / 1e9
+
     def client(self):
         return redis.Redis(port=self.port, socket_timeout=300)
 

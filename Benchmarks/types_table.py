@@ -94,37 +94,71 @@ def send_streams(server, commands):
         pipe.execute()
 
 
+TESTS = ("ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd", "hset", "spop", "zadd",
+    "zpopmin", "lrange_100", "lrange_300", "lrange_500", "lrange_600", "mset")
+
+
 def benchmark(server, *options):
-    """redis-benchmark's requests a second, by test."""
+    """redis-benchmark's last figure: requests a second, and the server's CPU time for each in microseconds."""
     command = ["taskset", "-c", "1", "redis-benchmark", "-p", str(server.port), "--csv", *options]
+    before = server.cpu()
+    start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
+    busy, seconds = server.cpu() - before, time.perf_counter() - start
     rows = list(csv.reader(io.StringIO(done.stdout)))
-    return " ".join(command[3:]), {row[0]: float(row[1]) for row in rows[1:] if len(row) > 1}
+    requests = int(options[options.index("-n") + 1]) * (len(rows) - 1)
+    return " ".join(command[3:]), float(rows[-1][1]), busy / requests * 1e6, busy / seconds
 
 
-def compare(row, options, repeats=3):
-    servers = [tierd("--maxmemory", "2gb"), redis_server()]
-    best = [{}, {}]
+def compare(row, name, options, servers, repeats=5):
+    """One of redis-benchmark's tests, the servers in turn; the medians."""
+    found = {server.name: [] for server in servers}
     for _ in range(repeats):
-        for i, server in enumerate(servers):
-            server.client().flushall()
-            command, found = benchmark(server, *options)
-            for name, rps in found.items():
-                best[i].setdefault(name, []).append(rps)
-    for name in best[0]:
-        ours, theirs = (sorted(b[name])[len(b[name]) // 2] for b in best)
-        note(row, test=name, command=command, tierd_rps=round(ours), redis_rps=round(theirs), ratio=round(ours / theirs, 2))
+        for server in servers:
+            command, *figures = benchmark(server, *options)
+            found[server.name].append(figures)
+    rps, cpu, busy = ({n: sorted(f[i] for f in v)[repeats // 2] for n, v in found.items()} for i in range(3))
+    note(row, test=name, command=command, tierd_rps=round(rps["tierd"]), redis_rps=round(rps["redis"]),
+        ratio=round(rps["tierd"] / rps["redis"], 2), tierd_cpu_us=round(cpu["tierd"], 3), redis_cpu_us=round(cpu["redis"], 3),
+        cpu_ratio=round(cpu["redis"] / cpu["tierd"], 2), tierd_busy=round(busy["tierd"], 2), redis_busy=round(busy["redis"], 2))
+
+
+def side_by_side(share=None):
+    """Both servers on core 0; with `share`, each gets that share of the core and no more, so that the load has time left."""
+    group = None
+    if share:
+        group = "/sys/fs/cgroup/cpu/tierd-bench"
+        os.makedirs(group, exist_ok=True)
+        for name, value in (("cpu.cfs_period_us", 10_000), ("cpu.cfs_quota_us", int(10_000 * share))):
+            with open(f"{group}/{name}", "w") as f:
+                f.write(str(value))
+    servers = [tierd("--maxmemory", "2gb"), redis_server()]
     for server in servers:
-        server.stop()
+        if group:
+            for task in os.listdir(f"/proc/{server.pid}/task"):
+                with open(f"{group}/tasks", "w") as f:
+                    f.write(task)
+    return servers
 
 
 def tests():
-    compare("tests", ["-P", "16", "-n", "400000"])
+    """Every default test, each server with a whole core, then with 40 % of it."""
+    for row, share, requests in (("tests", None, 1_000_000), ("tests, 40 % of a core", 0.4, 500_000)):
+        servers = side_by_side(share)
+        for name in TESTS:
+            n = requests // 10 if "lrange" in name else requests
+            compare(row, name, ["-t", name, "-P", "16", "-n", str(n)], servers)
+        for server in servers:
+            server.stop()
 
 
 def scripts():
-    compare("scripts", ["-P", "16", "-n", "200000", "EVAL", "return redis.call('get',KEYS[1])", "1", "key"])
-    compare("scripts", ["-P", "1", "-n", "100000", "EVAL", "return redis.call('get',KEYS[1])", "1", "key"])
+    servers = side_by_side()
+    for pipeline in ("16", "1"):
+        compare("scripts", f"EVAL, pipeline {pipeline}", ["-P", pipeline, "-n", "200000", "EVAL",
+            "return redis.call('get',KEYS[1])", "1", "key"], servers)
+    for server in servers:
+        server.stop()
     multi()
 
 

@@ -116,6 +116,8 @@ extension Decimal {
     /// "infinity", "nan" are accepted. Nil: empty, leading space, left-over bytes, overflow or
     /// underflow. The caller refuses nan and, where Redis does, infinities.
     public static func double(_ text: ByteView) -> Double? {
+        // Most scores; every integer of so few digits is a double.
+        if text.count <= 15, let integer = int64(text) { return Double(integer) }
         var value: Double = 0
         let parsed = withTerminated(text) { csystem_parse_double($0, text.count, &value) }
         return parsed == 1 ? value : nil

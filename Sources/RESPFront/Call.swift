@@ -28,14 +28,15 @@ public final class Call {
     public var now: Int64 { worker.now }
 
     init(
-        worker: StoreWorker, server: ServerState, keys: StagedKeys, command: Command, arguments: Arguments
+        worker: StoreWorker, server: ServerState, keys: StagedKeys, command: Command, arguments: Arguments,
+        replies: ReplyBuffer
     ) {
         self.worker = worker
         self.server = server
         self.keys = keys
         self.command = command
         self.arguments = arguments
-        reply = ReplyWriter(ReplyBuffer(capacity: 1024))
+        reply = ReplyWriter(replies)
     }
 
     /// The next commands are this session's.

@@ -27,7 +27,7 @@ extension Dispatcher {
             session.transaction?.isAborted = true
             ErrorText.write(error, command: front.call.command.name, to: front.call.reply)
         }
-        front.countError(session.output, at: mark)
+        front.countError(session.output.view(from: mark))
         if session.replyMode != .on { session.obeyReplyMode(mark) }
     }
 
@@ -36,7 +36,7 @@ extension Dispatcher {
         let mark = session.output.count
         session.transaction?.isAborted = true
         message.withView { front.call.reply.error($0) }
-        front.countError(session.output, at: mark)
+        front.countError(session.output.view(from: mark))
         if session.replyMode != .on { session.obeyReplyMode(mark) }
     }
 

@@ -377,9 +377,9 @@ struct Dispatcher: ~Copyable {
             reject(front, session, refusal(session, command, arguments))
             return .done
         }
-        if front.server.busyness.isBusy, !command.flags.contains(.allowBusy) {
+        if front.busyness.isBusy, !command.flags.contains(.allowBusy) {
             command.rejected += 1
-            reject(front, session, .message(front.server.busyness.refusal))
+            reject(front, session, .message(front.busyness.refusal))
             return .done
         }
         if front.server.isPaused, let wait = pause(front, session, command) { return .wait(wait) }
@@ -514,7 +514,7 @@ struct Dispatcher: ~Copyable {
             front.server.noteSlow(session, command, arguments, spent, front)
         }
         if output.count > mark, output.bytes[mark] == UInt8(ascii: "-") {
-            front.countError(output, at: mark)
+            front.countError(output.view(from: mark))
         }
         if session.replyMode != .on { session.obeyReplyMode(mark) }
     }

@@ -16,7 +16,8 @@ final class BusyDesk {
         parser = RequestParser(limits: Dispatcher.unlimited)
         call = Call(
             worker: front.worker, server: front.server, keys: StagedKeys(front.worker),
-            command: front.table.rows[0], arguments: front.call.arguments)
+            command: front.table.rows[0], arguments: front.call.arguments,
+            replies: front.servingReply)
     }
 
     /// Commands that may run in the middle of another request. Others with the flag `allow_busy` (WATCH,
@@ -90,7 +91,7 @@ extension Front {
             session.output.truncate(to: mark)
             row.failed += 1
             ErrorText.write(error, command: row.name, to: call.reply)
-            countError(session.output, at: mark)
+            countError(session.output.view(from: mark))
         }
         row.calls &+= 1
         commandsProcessed &+= 1
@@ -112,7 +113,7 @@ extension Front {
             session.transaction?.isAborted = true
             ErrorText.text(text, call.reply)
         }
-        countError(session.output, at: mark)
+        countError(session.output.view(from: mark))
         if session.replyMode != .on { session.obeyReplyMode(mark) }
         return true
     }

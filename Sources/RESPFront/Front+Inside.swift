@@ -86,7 +86,7 @@ extension Front {
         row.ticks &+= ticks
         commandsProcessed &+= 1
         if ticks >= server.slowTicks { server.noteSlow(session, row, arguments, ticks, self) }
-        let output = call.reply.buffer
-        if output.count > mark, output.view[mark] == UInt8(ascii: "-") { countError(output, at: mark) }
+        let reply = call.reply.written(since: mark)
+        if reply.count > 0, reply[0] == UInt8(ascii: "-") { countError(reply) }
     }
 }

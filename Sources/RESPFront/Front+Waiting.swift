@@ -187,7 +187,7 @@ extension Front {
         let mark = session.output.count
         write(session)
         if session.output.count > mark, session.output.view[mark] == UInt8(ascii: "-") {
-            countError(session.output, at: mark)
+            countError(session.output.view(from: mark))
         }
         if session.replyMode != .on { session.obeyReplyMode(mark) }
         answered.append(session.token)

@@ -35,6 +35,7 @@ public final class Front {
     let call: Call
     /// The server's, which outlives its fronts.
     unowned(unsafe) let audience: Audience
+    unowned(unsafe) let busyness: Busyness
     /// Keys of a command that runs inside another, while they are found.
     var positions: [Command.KeyPosition] = []
     var dispatcher = Dispatcher()
@@ -73,10 +74,11 @@ public final class Front {
         self.worker = worker
         index = worker.index
         audience = server.audience
+        busyness = server.busyness
         keys = StagedKeys(worker)
         call = Call(
             worker: worker, server: server, keys: keys, command: table.rows[0],
-            arguments: Arguments(ByteView.empty.base, dispatcher.noWords, 0))
+            arguments: Arguments(ByteView.empty.base, dispatcher.noWords, 0), replies: servingReply)
         worker.onKeyChange = { [unowned self] in keyChangedItself($0, $1, $2, $3) }
     }
 
@@ -229,8 +231,8 @@ public final class Front {
     }
 
     /// Counts an error reply for INFO errorstats by its first word.
-    func countError(_ output: ReplyBuffer, at mark: Int) {
-        let text = output.view[(mark + 1)..<output.count]
+    func countError(_ reply: ByteView) {
+        let text = reply[1..<reply.count]
         var end = 0
         while end < text.count, text[end] != UInt8(ascii: " "), text[end] != 13 { end += 1 }
         errorCounts[text[0..<end].text, default: 0] += 1

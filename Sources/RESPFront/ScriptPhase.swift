@@ -61,26 +61,23 @@ final class ScriptPhase: Sendable {
 
 /// Scripts that have run for longer than busy-reply-threshold, on all loops.
 public final class Busyness: Sendable {
-    private let scripts = Atomic<Int>(0)
+    /// Slow ones that run: scripts and functions, and functions alone.
+    private let running = Atomic<Int>(0)
     private let functions = Atomic<Int>(0)
     private let tickets = Atomic<UInt64>(0)
     /// The process is to end, whatever runs.
     private let ending = Atomic<Bool>(false)
 
-    public var isBusy: Bool {
-        scripts.load(ordering: .relaxed) != 0 || functions.load(ordering: .relaxed) != 0
-    }
+    @inline(__always)
+    public var isBusy: Bool { running.load(ordering: .relaxed) != 0 }
 
     var isEnding: Bool { ending.load(ordering: .relaxed) }
     func nextTicket() -> UInt64 { tickets.add(1, ordering: .relaxed).newValue }
     public func end() { ending.store(true, ordering: .relaxed) }
 
     func add(_ n: Int, isFunction: Bool) {
-        if isFunction {
-            functions.add(n, ordering: .acquiringAndReleasing)
-        } else {
-            scripts.add(n, ordering: .acquiringAndReleasing)
-        }
+        if isFunction { functions.add(n, ordering: .acquiringAndReleasing) }
+        running.add(n, ordering: .acquiringAndReleasing)
     }
 
     /// What clients are told meanwhile (Redis 7.0).

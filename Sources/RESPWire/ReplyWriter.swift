@@ -13,12 +13,13 @@ import Primitives
         case resp3 = 3
     }
 
-    public let buffer: ReplyBuffer
+    /// The buffer's, which must outlive its writers.
+    @usableFromInline let space: UnsafeMutablePointer<ReplySpace>
     public var version: Version
 
     @inlinable
     public init(_ buffer: ReplyBuffer, version: Version = .resp2) {
-        self.buffer = buffer
+        space = buffer.space
         self.version = version
     }
 
@@ -37,9 +38,9 @@ import Primitives
     @inlinable public func error(_ text: StaticString) { error(ByteView(text)) }
 
     public func error(_ text: ByteView) {
-        let first = buffer.end - buffer.start
+        let first = space.pointee.end - space.pointee.start
         line(UInt8(ascii: "-"), text)
-        let out = buffer.bytes + first + 1
+        let out = space.pointee.bytes + first + 1
         for i in 0..<text.count where text[i] == 10 || text[i] == 13 {
             out.storeBytes(of: UInt8(ascii: " "), toByteOffset: i, as: UInt8.self)
         }
@@ -61,13 +62,13 @@ import Primitives
 
     /// The answer to bytes that are no request; the connection closes after it.
     public func failure(_ why: ProtocolFailure) {
-        buffer.append("-ERR Protocol error: ")
-        buffer.append(why.text)
+        space.pointee.append("-ERR Protocol error: ")
+        space.pointee.append(why.text)
         if case .expectedBulk(let found) = why {
-            buffer.append(byte: found == 10 || found == 13 ? UInt8(ascii: " ") : found)
-            buffer.append(byte: UInt8(ascii: "'"))
+            space.pointee.append(byte: found == 10 || found == 13 ? UInt8(ascii: " ") : found)
+            space.pointee.append(byte: UInt8(ascii: "'"))
         }
-        buffer.append("\r\n")
+        space.pointee.append("\r\n")
     }
 
     @inlinable public func integer(_ value: Int64) { number(UInt8(ascii: ":"), value) }
@@ -87,10 +88,10 @@ import Primitives
     /// the returned place before anything else is written: values copied from several pieces.
     @inlinable @inline(__always)
     public func bulk(count: Int) -> UnsafeMutableRawPointer {
-        let out = buffer.reserve(count &+ 32)
+        let out = space.pointee.reserve(count &+ 32)
         let header = ReplyWriter.header(UInt8(ascii: "$"), count, out)
         (out + header + count).storeBytes(of: UInt16(0x0a0d).littleEndian, as: UInt16.self)
-        buffer.end &+= header &+ count &+ 2
+        space.pointee.end &+= header &+ count &+ 2
         return out + header
     }
 
@@ -207,10 +208,10 @@ import Primitives
         precondition(format.utf8CodeUnitCount == 3, "a verbatim format has three letters")
         guard version == .resp3 else { return bulk(text) }
         aggregate(UInt8(ascii: "="), text.count + 4)
-        buffer.append(format)
-        buffer.append(byte: UInt8(ascii: ":"))
-        buffer.append(text)
-        buffer.append("\r\n")
+        space.pointee.append(format)
+        space.pointee.append(byte: UInt8(ascii: ":"))
+        space.pointee.append(text)
+        space.pointee.append("\r\n")
     }
 }
 
@@ -218,7 +219,12 @@ import Primitives
 extension ReplyWriter {
     /// Where the next reply begins; give it to `array(_:at:)` or `rollBack(to:)`.
     /// Valid until the buffer is consumed.
-    @inlinable public var mark: Int { buffer.count }
+    @inlinable public var mark: Int { space.pointee.count }
+
+    /// What was written after `mark`.
+    public func written(since mark: Int) -> ByteView {
+        ByteView(space.pointee.bytes, space.pointee.count)[mark..<space.pointee.count]
+    }
 
     /// Writes an array header of `count` before what was written since `mark`. Cost: moves it.
     public func array(_ count: Int, at mark: Int) { insert(UInt8(ascii: "*"), count, at: mark) }
@@ -235,13 +241,13 @@ extension ReplyWriter {
     }
 
     /// Forgets what was written since `mark`.
-    public func rollBack(to mark: Int) { buffer.truncate(to: mark) }
+    public func rollBack(to mark: Int) { space.pointee.truncate(to: mark) }
 
     private func insert(_ kind: UInt8, _ count: Int, at mark: Int) {
         withUnsafeTemporaryAllocation(byteCount: 32, alignment: 8) { text in
             let base = text.baseAddress!
             let bytes = ReplyWriter.header(kind, count, base)
-            buffer.insert(bytes, at: mark).copyMemory(from: base, byteCount: bytes)
+            space.pointee.insert(bytes, at: mark).copyMemory(from: base, byteCount: bytes)
         }
     }
 }
@@ -289,27 +295,27 @@ extension ReplyWriter {
     /// The first `count` bytes of `word`, lowest first.
     @inlinable @inline(__always)
     func storeWord(_ word: UInt64, _ count: Int) {
-        ReplyWriter.store(word, buffer.reserve(8))
-        buffer.end &+= count
+        ReplyWriter.store(word, space.pointee.reserve(8))
+        space.pointee.end &+= count
     }
 
     @inlinable @inline(__always)
     func aggregate(_ kind: UInt8, _ count: Int) {
         precondition(count >= 0, "an aggregate cannot have fewer than no members")
-        buffer.end &+= ReplyWriter.header(kind, count, buffer.reserve(32))
+        space.pointee.end &+= ReplyWriter.header(kind, count, space.pointee.reserve(32))
     }
 
     @inlinable @inline(__always)
     func number(_ kind: UInt8, _ value: Int64) {
-        buffer.end &+= ReplyWriter.header(kind, Int(value), buffer.reserve(32))
+        space.pointee.end &+= ReplyWriter.header(kind, Int(value), space.pointee.reserve(32))
     }
 
     @inlinable
     func line(_ kind: UInt8, _ text: ByteView) {
-        let out = buffer.reserve(text.count &+ 3)
+        let out = space.pointee.reserve(text.count &+ 3)
         out.storeBytes(of: kind, as: UInt8.self)
         memcpy(out + 1, text.base, text.count)
         (out + 1 + text.count).storeBytes(of: UInt16(0x0a0d).littleEndian, as: UInt16.self)
-        buffer.end &+= text.count &+ 3
+        space.pointee.end &+= text.count &+ 3
     }
 }

@@ -94,7 +94,7 @@ enum GeoCommands {
             members.append((call.arguments[i + 2], Double(Geohash(position).bits)))
         }
         if members.isEmpty { throw .syntax }
-        try SortedSetCommands.add(call, members, options)
+        try SortedSetCommands.add(call, members.count, options) { members[$0] }
     }
 
     static func positions(_ call: Call) throws(CommandError) {

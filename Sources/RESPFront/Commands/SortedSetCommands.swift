@@ -23,8 +23,12 @@ enum SortedSetCommands {
         return [
             row("zadd", -4, grows, "1.2.0", "Adds members, or gives them other scores.",
                 "key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]",
-                complexity: "O(log(N)) for each member", add).access("RW update"),
-            row("zincrby", 4, grows, "1.2.0", "Adds to a member's score.", "key increment member", add),
+                complexity: "O(log(N)) for each member") { call throws(CommandError) in
+                    try add(call, AddOptions(call.arguments))
+                }.access("RW update"),
+            row("zincrby", 4, grows, "1.2.0", "Adds to a member's score.", "key increment member") {
+                call throws(CommandError) in try add(call, .increment)
+            },
             row("zrem", -3, [.write, .fast], "1.2.0", "Removes members.", "key member [member ...]",
                 complexity: "O(M*log(N)): members removed, members", remove).access("RW delete"),
             row("zcard", 2, reads, "1.2.0", "Counts the members.", "key", complexity: "O(1)", count)
@@ -80,13 +84,16 @@ enum SortedSetCommands {
 
         init() {}
 
-        init(_ call: Call) throws(CommandError) {
-            if call.command.name == "zincrby" {
-                increments = true
-                return
-            }
-            while first < call.wordCount {
-                let word = call.arguments[first]
+        /// ZINCRBY's.
+        static var increment: AddOptions {
+            var options = AddOptions()
+            options.increments = true
+            return options
+        }
+
+        init(_ arguments: Arguments) throws(CommandError) {
+            while first < arguments.count {
+                let word = arguments[first]
                 if word.matches("nx") { ifAbsent = true }
                 else if word.matches("xx") { ifPresent = true }
                 else if word.matches("ch") { countsChanges = true }
@@ -96,7 +103,7 @@ enum SortedSetCommands {
                 else { break }
                 first += 1
             }
-            let words = call.wordCount - first
+            let words = arguments.count - first
             if words == 0 || words % 2 == 1 { throw .syntax }
             if ifAbsent && ifPresent {
                 throw .message("ERR XX and NX options at the same time are not compatible")
@@ -113,26 +120,37 @@ enum SortedSetCommands {
     enum Added { case nothing, added(Double), updated(Double), same(Double) }
 
     /// ZADD, ZINCRBY → the number of new members (CH: of changed ones), or with INCR the score or null.
-    static func add(_ call: Call) throws(CommandError) {
-        let options = try AddOptions(call)
-        var members: [(ByteView, Double)] = []
-        for i in stride(from: options.first, to: call.wordCount, by: 2) {
-            guard let score = Decimal.double(call.arguments[i]), !score.isNaN else { throw .notAFloat }
-            members.append((call.arguments[i + 1], score))
+    static func add(_ call: Call, _ options: AddOptions) throws(CommandError) {
+        let first = options.first, count = (call.wordCount - first) / 2
+        // All scores are looked at before anything is changed, and before the key.
+        if count == 1 {
+            let score = try score(call.arguments[first])
+            return try add(call, 1, options) { _ in (call.arguments[first + 1], score) }
         }
-        try add(call, members, options)
+        for n in 0..<count { _ = try score(call.arguments[first + 2 * n]) }
+        try add(call, count, options) { n throws(CommandError) in
+            (call.arguments[first + 2 * n + 1], try score(call.arguments[first + 2 * n]))
+        }
     }
 
-    /// Adds members with their scores to the first key; the reply.
+    private static func score(_ word: ByteView) throws(CommandError) -> Double {
+        guard let score = Decimal.double(word), !score.isNaN else { throw .notAFloat }
+        return score
+    }
+
+    /// Adds `count` members with their scores to the first key; the reply.
+    @inline(__always)
     static func add(
-        _ call: Call, _ members: [(ByteView, Double)], _ options: AddOptions
+        _ call: Call, _ count: Int, _ options: AddOptions,
+        _ pair: (Int) throws(CommandError) -> (ByteView, Double)
     ) throws(CommandError) {
         let set = try call.keys.sortedSet(0)
         if !set.exists, options.ifPresent {
             return options.increments ? call.reply.null() : call.reply.integer(0)
         }
         var added = 0, updated = 0, last = Added.nothing
-        for (member, score) in members {
+        for n in 0..<count {
+            let (member, score) = try pair(n)
             last = try add(set, member, score, options)
             if case .added = last { added += 1 }
             if case .updated = last { updated += 1 }

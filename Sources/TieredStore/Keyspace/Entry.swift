@@ -66,9 +66,9 @@ struct Entry {
     @inline(__always) var isStructured: Bool { has(Entry.structured) }
 
     /// The collection of a resident structured entry, which owns one reference to it.
-    var structure: Structure {
+    var structure: LentStructure {
         let word = at.loadUnaligned(fromByteOffset: valueOffset, as: UInt.self)
-        return Unmanaged<Structure>.fromOpaque(UnsafeRawPointer(bitPattern: word)!).takeUnretainedValue()
+        return LentStructure(Unmanaged.fromOpaque(UnsafeRawPointer(bitPattern: word)!))
     }
 
     /// Gives the entry a reference to own.
@@ -84,10 +84,10 @@ struct Entry {
     }
 
     /// Bytes of the value as its record has them.
-    var encodedCount: Int { isResident && isStructured ? structure.encodedBytes : valueCount }
+    var encodedCount: Int { isResident && isStructured ? structure.held.encodedBytes : valueCount }
 
     /// RAM a resident value takes.
-    var heldCount: Int { isStructured ? structure.heldBytes : valueCount }
+    var heldCount: Int { isStructured ? structure.held.heldBytes : valueCount }
 
     @inline(__always) var frequency: UInt32 {
         get { flags >> Entry.frequencyShift & 3 }

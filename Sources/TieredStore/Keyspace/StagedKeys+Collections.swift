@@ -9,7 +9,7 @@ extension StagedKeys {
         case absent
         /// Lent until the key is changed.
         case flat(ByteView)
-        case structure(Structure)
+        case structure(LentStructure)
     }
 
     /// A collection larger than this, or of more elements than its type allows, is a structure.
@@ -59,7 +59,9 @@ extension StagedKeys {
     }
 
     /// Moves a staged large collection into its entry.
-    func promoteStructure(_ i: Int, _ slot: UnsafeMutablePointer<UInt64>) throws(CommandError) -> Structure {
+    func promoteStructure(
+        _ i: Int, _ slot: UnsafeMutablePointer<UInt64>
+    ) throws(CommandError) -> LentStructure {
         let entry = worker.entry(slot), staging = worker.staging
         guard let index = staging.find(entry.address), staging.hasArrived(index)
         else { throw .notStaged }
@@ -71,7 +73,7 @@ extension StagedKeys {
         staging[index].pointee.structure = nil
         staging[index].pointee.state = .taken
         worker.promote(slot, table(i), keys[i].stripe, structure)
-        return structure
+        return worker.entry(self.slot(i)!).structure
     }
 
     // MARK: Changing
@@ -96,7 +98,7 @@ extension StagedKeys {
     }
 
     /// A structure for changing.
-    func beginStructureChange(_ i: Int) throws(CommandError) -> Structure { try beginChange(i).structure }
+    func beginStructureChange(_ i: Int) throws(CommandError) -> LentStructure { try beginChange(i).structure }
 
     /// Opens or closes a gap in a flat value: `removing` bytes at `offset` make way for `inserting` bytes,
     /// which are the caller's to write. Returns where the value is now.
@@ -233,7 +235,8 @@ extension StagedKeys {
             target.copyMemory(from: value.base, byteCount: value.count)
         case .structure(let structure):
             delete(to)
-            putStructure(to, type, try duplicate(structure), flags: flags & Entry.encoding, expiry: expiry)
+            let twin = try duplicate(structure.held)
+            putStructure(to, type, twin, flags: flags & Entry.encoding, expiry: expiry)
         }
     }
 
@@ -262,7 +265,7 @@ extension StagedKeys {
         }
         let expiry = entry.expiry.map { ExpiryChange.at($0) } ?? .none
         delete(to)
-        putStructure(to, entry.type, structure, flags: entry.flags & Entry.encoding, expiry: expiry)
+        putStructure(to, entry.type, structure.held, flags: entry.flags & Entry.encoding, expiry: expiry)
         // The other entry owns it now.
         let left = self.entry(from)!
         _ = left.disown()

@@ -48,7 +48,8 @@ extension StagedKeys {
 
     private func dumpedCollection(_ i: Int, _ type: ValueType) throws(CommandError) -> [UInt8] {
         guard case .flat(let bytes) = try current(i) else {
-            guard case .structure(let structure) = try current(i) else { return [] }
+            guard case .structure(let lent) = try current(i) else { return [] }
+            let structure = lent.held
             return StagedKeys.encoded(structure.rdbType, structure.encodedBytes) { writer in
                 var cursor: UInt64 = 0
                 while structure.encode(&writer, &cursor, budget: .max / 2) {}

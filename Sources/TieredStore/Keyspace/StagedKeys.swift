@@ -537,7 +537,7 @@ public final class StagedKeys {
     public func memoryUsage(_ i: Int) -> Int? {
         guard let entry = entry(i) else { return nil }
         let outside = !entry.isResident ? 0
-            : entry.isStructured ? entry.structure.heldBytes
+            : entry.isStructured ? entry.structure.held.heldBytes
             : entry.isExternal ? Extents.pages(entry.valueCount) : 0
         return worker.capacity(entry) + 10 + outside
     }

@@ -31,13 +31,15 @@ extension StoreWorker {
 
     /// Writes a structured value's record. One that fits the buffer for records is written at once.
     func writeStructure(_ entry: Entry, _ database: Int) -> Bool {
-        if entry.type == .hash { entry.set(Entry.expiring, entry.structure.rdbType == RDBType.hashMetadata) }
+        if entry.type == .hash {
+            entry.set(Entry.expiring, entry.structure.held.rdbType == RDBType.hashMetadata)
+        }
         let count = entry.encodedCount
         let bound = Record.bound(keyCount: entry.keyCount, valueCount: count)
         if bound <= buffers.recordBufferSize {
             return withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { memory in
                 let bytes = memory.baseAddress!
-                StoreWorker.encode(entry.structure, at: bytes, count)
+                StoreWorker.encode(entry.structure.held, at: bytes, count)
                 let isWritten = write(entry, ByteView(UnsafeRawPointer(bytes), count), database)
                 if isWritten { entry.valueCount = count }
                 return isWritten
@@ -112,7 +114,7 @@ extension StoreWorker {
         let table = stripes.tables(stripe) + job.database
         if let slot = job.key.withView({ table.pointee.find(job.hash, $0, base: base) }) {
             let entry = self.entry(slot)
-            if entry.address == job.address, entry.has(Entry.writing) { return entry.structure }
+            if entry.address == job.address, entry.has(Entry.writing) { return entry.structure.held }
         }
         stripes.unlock(stripe)
         job.isAbandoned = true

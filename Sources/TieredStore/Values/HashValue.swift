@@ -5,7 +5,7 @@ import Primitives
 /// Small ones are a listpack of fields and values in turn, in the order of their coming.
 /// Views are lent until the hash is changed.
 public struct HashValue {
-    unowned(unsafe) let keys: StagedKeys
+    let keys: StagedKeys
     let i: Int
 
     init(_ keys: StagedKeys, _ i: Int) {
@@ -20,8 +20,8 @@ extension StagedKeys {
     public func hash(_ i: Int) throws(CommandError) -> HashValue {
         let hash = HashValue(self, i)
         if case .structure(let structure) = try stored(i, .hash),
-            let table = structure as? TableStructure, table.firstExpiry <= worker.now {
-            try hash.expireFields(table)
+            structure.with(TableStructure.self, { $0.firstExpiry }) <= worker.now {
+            try hash.expireFields()
         }
         return hash
     }
@@ -37,7 +37,7 @@ extension HashValue {
         switch try keys.current(i) {
         case .absent: return absent()
         case .flat(let bytes): return flat(FlatList(bytes))
-        case .structure(let structure): return table(unsafeDowncast(structure, to: TableStructure.self))
+        case .structure(let structure): return structure.with(TableStructure.self, table)
         }
     }
 
@@ -84,7 +84,7 @@ extension HashValue {
         _ cursor: UInt64, atLeast limit: Int, _ visit: (Element, Element) -> Void
     ) throws(CommandError) -> UInt64 {
         if case .structure(let structure) = try keys.current(i) {
-            let table = unsafeDowncast(structure, to: TableStructure.self).table
+            let table = structure.with(TableStructure.self) { $0.table }
             return table.walk(from: cursor, atLeast: limit) {
                 let member = table.member($0)
                 visit(.bytes(member.key), .bytes(member.payload))
@@ -102,7 +102,7 @@ extension HashValue {
         switch try keys.current(i) {
         case .absent: preconditionFailure("an empty hash has no field")
         case .structure(let structure):
-            let table = unsafeDowncast(structure, to: TableStructure.self).table
+            let table = structure.with(TableStructure.self) { $0.table }
             let member = table.member(table.random(&keys.worker.random))
             return (.bytes(member.key), .bytes(member.payload))
         case .flat(let bytes):
@@ -138,9 +138,10 @@ extension HashValue {
             isNew = true
         case .flat(let bytes): isNew = try setFlat(FlatList(bytes), field, value)
         case .structure:
-            let table = unsafeDowncast(try keys.beginStructureChange(i), to: TableStructure.self)
-            let expiry = keepsExpiry ? table.find(field)?.expiry : nil
-            isNew = table.set(field, value, expiry: expiry)
+            isNew = try keys.beginStructureChange(i).with(TableStructure.self) { table in
+                let expiry = keepsExpiry ? table.find(field)?.expiry : nil
+                return table.set(field, value, expiry: expiry)
+            }
         }
         if !keys.flag(i, Entry.wide) {
             let tooMany = isNew ? try count() > limits.hashEntries : false
@@ -210,10 +211,13 @@ extension HashValue {
             FlatList.seal(p, count: count)
             return true
         case .structure(let structure):
-            guard unsafeDowncast(structure, to: TableStructure.self).find(field) != nil else { return false }
-            let table = unsafeDowncast(try keys.beginStructureChange(i), to: TableStructure.self)
-            _ = table.remove(field)
-            if table.count == 0 { keys.delete(i) }
+            let isThere = structure.with(TableStructure.self) { $0.find(field) != nil }
+            guard isThere else { return false }
+            let left = try keys.beginStructureChange(i).with(TableStructure.self) {
+                _ = $0.remove(field)
+                return $0.count
+            }
+            if left == 0 { keys.delete(i) }
             return true
         }
     }
@@ -231,17 +235,20 @@ extension HashValue {
             if time == nil { return }
             try makeStructured()
         }
-        let table = unsafeDowncast(try keys.beginStructureChange(i), to: TableStructure.self)
-        guard let member = table.find(field) else { return }
-        member.payload.array.withView { _ = table.set(field, $0, expiry: time) }
+        try keys.beginStructureChange(i).with(TableStructure.self) { table in
+            guard let member = table.find(field) else { return }
+            member.payload.array.withView { _ = table.set(field, $0, expiry: time) }
+        }
     }
 
-    func expireFields(_ table: TableStructure) throws(CommandError) {
-        _ = try keys.beginStructureChange(i)
-        while let field = table.expired(keys.worker.now) {
-            _ = field.array.withView { table.remove($0) }
-            keys.worker.counters.expiredFields += 1
+    func expireFields() throws(CommandError) {
+        let left = try keys.beginStructureChange(i).with(TableStructure.self) { table in
+            while let field = table.expired(keys.worker.now) {
+                _ = field.array.withView { table.remove($0) }
+                keys.worker.counters.expiredFields += 1
+            }
+            return table.count
         }
-        if table.count == 0 { keys.delete(i) }
+        if left == 0 { keys.delete(i) }
     }
 }

@@ -2,7 +2,7 @@ import Primitives
 
 /// The door to a list. Small ones are a listpack. Views are lent until the list is changed.
 public struct ListValue {
-    unowned(unsafe) let keys: StagedKeys
+    let keys: StagedKeys
     let i: Int
 
     public enum End: Sendable { case head, tail }
@@ -25,8 +25,8 @@ extension StagedKeys {
 extension ListValue {
     public var exists: Bool { keys.exists(i) }
 
-    private func large(_ structure: Structure) -> ListStructure {
-        unsafeDowncast(structure, to: ListStructure.self)
+    private func large(_ structure: LentStructure) -> ListStructure {
+        unsafeDowncast(structure.held, to: ListStructure.self)
     }
 
     // MARK: Reading
@@ -47,10 +47,11 @@ extension ListValue {
             let list = FlatList(bytes)
             return list.offset(of: index).map { list.read($0).element }
         case .structure(let structure):
-            let list = large(structure).list
-            let wanted = index < 0 ? index + list.count : index
-            guard wanted >= 0, wanted < list.count else { return nil }
-            return list.element(list.place(wanted))
+            return structure.with(ListStructure.self) { large -> Element? in
+                let wanted = index < 0 ? index + large.list.count : index
+                guard wanted >= 0, wanted < large.list.count else { return nil }
+                return large.list.element(large.list.place(wanted))
+            }
         }
     }
 
@@ -127,8 +128,9 @@ extension ListValue {
             Packed.write(element, p + at)
             FlatList.seal(p, count: count)
         case .structure:
-            let list = large(try keys.beginStructureChange(i))
-            if end == .head { list.list.pushFront(element) } else { list.list.pushBack(element) }
+            try keys.beginStructureChange(i).with(ListStructure.self) {
+                if end == .head { $0.list.pushFront(element) } else { $0.list.pushBack(element) }
+            }
         }
     }
 
@@ -159,13 +161,13 @@ extension ListValue {
             let p = try keys.splice(i, at: from, removing: to - from, inserting: 0)
             FlatList.seal(p, count: left)
         case .structure:
-            let list = large(try keys.beginStructureChange(i))
-            if list.count == count {
-                keys.delete(i)
-                return
+            let isAll = try keys.beginStructureChange(i).with(ListStructure.self) { large in
+                if large.list.count == count { return true }
+                var place = large.list.place(start)
+                for _ in 0..<count { large.list.remove(&place) }
+                return false
             }
-            var place = list.list.place(start)
-            for _ in 0..<count { list.list.remove(&place) }
+            if isAll { keys.delete(i) }
         }
     }
 

@@ -3,7 +3,7 @@ import Primitives
 /// The door to a set. Small ones are an intset, or a listpack of their members in the order of their
 /// coming. Views are lent until the set is changed.
 public struct SetValue {
-    unowned(unsafe) let keys: StagedKeys
+    let keys: StagedKeys
     let i: Int
 
     init(_ keys: StagedKeys, _ i: Int) {
@@ -34,7 +34,7 @@ extension SetValue {
         switch try keys.current(i) {
         case .absent: return absent()
         case .flat(let bytes): return isIntset ? integers(Intset(bytes)) : list(FlatList(bytes))
-        case .structure(let structure): return table(unsafeDowncast(structure, to: TableStructure.self))
+        case .structure(let structure): return structure.with(TableStructure.self, table)
         }
     }
 
@@ -70,7 +70,7 @@ extension SetValue {
         _ cursor: UInt64, atLeast limit: Int, _ visit: (Element) -> Void
     ) throws(CommandError) -> UInt64 {
         if case .structure(let structure) = try keys.current(i) {
-            let table = unsafeDowncast(structure, to: TableStructure.self).table
+            let table = structure.with(TableStructure.self) { $0.table }
             return table.walk(from: cursor, atLeast: limit) { visit(.bytes(table.member($0).key)) }
         }
         try forEach {
@@ -105,9 +105,8 @@ extension SetValue {
         case .flat(let bytes):
             return isIntset ? try add(member, Intset(bytes)) : try add(member, FlatList(bytes))
         case .structure(let structure):
-            if unsafeDowncast(structure, to: TableStructure.self).find(member) != nil { return false }
-            let table = unsafeDowncast(try keys.beginStructureChange(i), to: TableStructure.self)
-            return table.set(member, .empty)
+            if structure.with(TableStructure.self, { $0.find(member) != nil }) { return false }
+            return try keys.beginStructureChange(i).with(TableStructure.self) { $0.set(member, .empty) }
         }
     }
 
@@ -210,10 +209,13 @@ extension SetValue {
         case .flat(let bytes):
             return isIntset ? try remove(member, Intset(bytes)) : try remove(member, FlatList(bytes))
         case .structure(let structure):
-            guard unsafeDowncast(structure, to: TableStructure.self).find(member) != nil else { return false }
-            let table = unsafeDowncast(try keys.beginStructureChange(i), to: TableStructure.self)
-            _ = table.remove(member)
-            if table.count == 0 { keys.delete(i) }
+            let isThere = structure.with(TableStructure.self) { $0.find(member) != nil }
+            guard isThere else { return false }
+            let left = try keys.beginStructureChange(i).with(TableStructure.self) {
+                _ = $0.remove(member)
+                return $0.count
+            }
+            if left == 0 { keys.delete(i) }
             return true
         }
     }

@@ -3,7 +3,7 @@ import Primitives
 /// The door to a sorted set. Small ones are a listpack of members and scores in turn, in order. Views are
 /// lent until the set is changed.
 public struct SortedSetValue {
-    unowned(unsafe) let keys: StagedKeys
+    let keys: StagedKeys
     let i: Int
 
     init(_ keys: StagedKeys, _ i: Int) {
@@ -24,8 +24,8 @@ extension StagedKeys {
 extension SortedSetValue {
     public var exists: Bool { keys.exists(i) }
 
-    private func large(_ structure: Structure) -> SortedStructure {
-        unsafeDowncast(structure, to: SortedStructure.self)
+    private func large(_ structure: LentStructure) -> SortedStructure {
+        unsafeDowncast(structure.held, to: SortedStructure.self)
     }
 
     /// A score as the listpack has it: an integer, or text.
@@ -62,7 +62,7 @@ extension SortedSetValue {
             let list = FlatList(bytes)
             guard let at = list.find(member, step: 2) else { return nil }
             return SortedSetValue.score(list.read(at + list.read(at).size).element)
-        case .structure(let structure): return large(structure).score(member)
+        case .structure(let structure): return structure.with(SortedStructure.self) { $0.score(member) }
         }
     }
 
@@ -81,7 +81,7 @@ extension SortedSetValue {
                 rank += 1
             }
             return rank
-        case .structure(let structure): return large(structure).rank(member)
+        case .structure(let structure): return structure.with(SortedStructure.self) { $0.rank(member) }
         }
     }
 
@@ -180,7 +180,7 @@ extension SortedSetValue {
             isNew = true
         case .flat(let bytes): isNew = try setFlat(FlatList(bytes), member, score)
         case .structure:
-            isNew = large(try keys.beginStructureChange(i)).set(member, score)
+            isNew = try keys.beginStructureChange(i).with(SortedStructure.self) { $0.set(member, score) }
         }
         if isNew, !keys.flag(i, Entry.wide) {
             let tooMany = try count() > limits.sortedSetEntries
@@ -276,10 +276,12 @@ extension SortedSetValue {
             try cut(list, at, size + list.read(at + size).size, elements: 2)
             return true
         case .structure(let structure):
-            if large(structure).score(member) == nil { return false }
-            let set = large(try keys.beginStructureChange(i))
-            _ = set.remove(member)
-            if set.count == 0 { keys.delete(i) }
+            if structure.with(SortedStructure.self, { $0.score(member) == nil }) { return false }
+            let left = try keys.beginStructureChange(i).with(SortedStructure.self) {
+                _ = $0.remove(member)
+                return $0.count
+            }
+            if left == 0 { keys.delete(i) }
             return true
         }
     }
