@@ -68,20 +68,22 @@ def dataset(kind):
     return ([b"XADD", b"stream", b"%d-0" % (1_700_000_000_000 + i * 3), b"field", word(), b"other", b"%d" % i] for i in range(KEYS))
 
 
-def sizes():
+def sizes(repeats=3):
+    """RSS with a dataset less RSS before it; the medians."""
     for kind in ("strings of 10 bytes", "hashes of 10 fields", "sets of 10 integers", "lists of 10",
             "a sorted set of 1 M", "a stream of 1 M"):
-        bytes_used = {}
-        for start in (lambda: tierd("--maxmemory", "4gb"), redis_server):
-            server = start()
-            before = server.rss()
-            # XADD answers with two lines.
-            send(server, dataset(kind)) if "stream" not in kind else send_streams(server, dataset(kind))
-            time.sleep(1)
-            bytes_used[server.name] = server.rss() - before
-            server.stop()
-        note("sizes", data=f"1 M {kind}" if kind[0] != "a" else kind, tierd_mb=round(bytes_used["tierd"] / 1e6, 1),
-            redis_mb=round(bytes_used["redis"] / 1e6, 1), ratio=round(bytes_used["tierd"] / bytes_used["redis"], 2))
+        grown = {"tierd": [], "redis": []}
+        for _ in range(repeats):
+            for start in (lambda: tierd("--maxmemory", "4gb"), redis_server):
+                server = start()
+                before = server.rss()
+                # XADD answers with two lines.
+                send(server, dataset(kind)) if "stream" not in kind else send_streams(server, dataset(kind))
+                grown[server.name].append((server.rss() - before) / 1e6)
+                server.stop()
+        ours, theirs = (sorted(grown[name])[repeats // 2] for name in ("tierd", "redis"))
+        note("sizes", data=f"1 M {kind}" if kind[0] != "a" else kind, tierd_mb=round(ours, 1), redis_mb=round(theirs, 1),
+            ratio=round(ours / theirs, 3), runs={name: [round(mb, 1) for mb in runs] for name, runs in grown.items()})
 
 
 def send_streams(server, commands):
@@ -163,20 +165,26 @@ def scripts():
 
 
 def multi():
-    """MULTI, ten SETs and EXEC in one pipeline."""
-    for server in (tierd("--maxmemory", "2gb"), redis_server()):
-        request = encode([b"MULTI"]) + b"".join(encode([b"SET", b"key:%d" % i, b"value"]) for i in range(10)) + encode([b"EXEC"])
-        s = socket.create_connection(("127.0.0.1", server.port))
-        rates = []
-        for _ in range(5):
-            start, count = time.perf_counter(), 2000
-            for _ in range(count // 4):
-                s.sendall(request * 4)
+    """MULTI, ten SETs and EXEC in one pipeline, eight such at a time on one connection; the servers in turn."""
+    request = encode([b"MULTI"]) + b"".join(encode([b"SET", b"key:%d" % i, b"value"]) for i in range(10)) + encode([b"EXEC"])
+    found = {"tierd": [], "redis": []}
+    servers = side_by_side()
+    for _ in range(5):
+        for server in servers:
+            s = socket.create_connection(("127.0.0.1", server.port))
+            before, start, count = server.cpu(), time.perf_counter(), 80_000
+            for _ in range(count // 8):
+                s.sendall(request * 8)
                 lines = 0
-                while lines < 4 * 22:
+                while lines < 8 * 22:
                     lines += s.recv(1 << 16).count(b"\n")
-            rates.append(count / (time.perf_counter() - start))
-        note("multi of 10", server=server.name, transactions_per_second=round(sorted(rates)[2]))
+            found[server.name].append((count / (time.perf_counter() - start), (server.cpu() - before) / count * 1e6))
+            s.close()
+    (tierd_tps, tierd_cpu), (redis_tps, redis_cpu) = (
+        [sorted(f[i] for f in found[n])[2] for i in range(2)] for n in ("tierd", "redis"))
+    note("multi of 10", tierd_tps=round(tierd_tps), redis_tps=round(redis_tps), ratio=round(tierd_tps / redis_tps, 2),
+        tierd_cpu_us=round(tierd_cpu, 2), redis_cpu_us=round(redis_cpu, 2), cpu_ratio=round(redis_cpu / tierd_cpu, 2))
+    for server in servers:
         server.stop()
 
 
@@ -201,10 +209,17 @@ def growth():
                 i = r.randrange(size)
                 probe += [[b"ZADD", b"z", b"%d" % r.randrange(1 << 40), b"m%d" % i], [b"HSET", b"h", b"f%d" % i, b"w"],
                     [b"SADD", b"s", b"m%d" % i], [b"LPUSH", b"l", b"e"], [b"LLEN", b"l"],
-                    [b"ZCOUNT", b"z", b"%d" % r.randrange(1 << 40), b"+inf"], [b"ZRANK", b"z", b"m%d" % i]]
+                    [b"ZRANK", b"z", b"m%d" % i]]
             send(server, probe)
+            # By rank and by score, one element each.
+            pipe = client.pipeline(transaction=False)
+            for _ in range(20_000):
+                at = r.randrange(size)
+                pipe.execute_command("ZRANGE", "z", at, at)
+                pipe.execute_command("ZRANGEBYSCORE", "z", r.randrange(1 << 40), "+inf", "LIMIT", 0, 1)
+            pipe.execute()
             stats = client.info("commandstats")
-            for name in ("zadd", "hset", "sadd", "lpush", "zcount", "zrank"):
+            for name in ("zadd", "hset", "sadd", "lpush", "zrange", "zrangebyscore"):
                 usec = stats[f"cmdstat_{name}"]["usec_per_call"]
                 points.setdefault(name, {}).setdefault(server.name, []).append((size, usec))
                 note("growth", server=server.name, test=name, elements=size, usec_per_call=usec)
@@ -216,13 +231,14 @@ def picture(points):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    names = {"zrange": "ZRANGE by rank, 1 element", "zrangebyscore": "ZRANGEBYSCORE, 1 element"}
     figure, axes = pyplot.subplots(2, 3, figsize=(11, 6), sharex=True)
     for axis, (name, servers) in zip(axes.flat, points.items()):
         for server, values in servers.items():
             axis.plot([v[0] for v in values], [v[1] for v in values], marker="o", label=server)
         axis.set_xscale("log")
         axis.set_ylim(bottom=0)
-        axis.set_title(name.upper())
+        axis.set_title(names.get(name, name.upper()))
         axis.grid(alpha=0.3)
     axes[0][0].legend()
     figure.supxlabel("elements in the collection")

@@ -239,8 +239,6 @@ static cscripting_outcome start(cscripting *engine, lua_CFunction work, job *job
     engine->runs = true;
     cscripting_outcome outcome = perform(engine, work, job, reply);
     engine->runs = false;
-    // A little at a time.
-    lua_gc(engine->lua, LUA_GCSTEP, 1);
     return outcome;
 }
 

@@ -115,6 +115,7 @@ public final class Command {
     var isSystemCommand = false
     let handler: Handler
     let nameBytes: [UInt8]
+    let traits: TransactionTraits
     /// The one word that is the only key, or 0: the way most commands take.
     let singleKey: Int
     let alwaysNeedsValue: Bool
@@ -148,6 +149,7 @@ public final class Command {
         self.subcommands = subcommands
         self.handler = handler
         nameBytes = Array(name.utf8)
+        traits = TransactionTraits(of: name)
         singleKey = if case .range(let first, let last, _) = keys, first == last { first } else { 0 }
         if case .value = needs { alwaysNeedsValue = true } else { alwaysNeedsValue = false }
         switch keys {

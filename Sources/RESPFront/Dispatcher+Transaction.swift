@@ -19,7 +19,7 @@ extension Dispatcher {
             return .done
         }
         let reach: CommandFlags = [.write, .readonly, .mayReplicate]
-        let isExec = command.name == "exec" && session.modes.contains(.inTransaction)
+        let isExec = command.traits.contains(.exec) && session.modes.contains(.inTransaction)
         if session.modes.contains(.monitors),
             !reach.isDisjoint(with: isExec ? session.transaction!.flags : command.flags) {
             command.rejected += 1
@@ -27,13 +27,10 @@ extension Dispatcher {
             return .done
         }
         guard session.modes.contains(.inTransaction) else { return nil }
-        switch command.name {
-        case "exec": return runTransaction(front, session, output, command, request, arguments)
-        case "discard", "multi", "watch", "quit", "reset": return nil
-        default:
-            queue(front, session, command, arguments)
-            return .done
-        }
+        if isExec { return runTransaction(front, session, output, command, request, arguments) }
+        if command.traits.contains(.isNotQueued) { return nil }
+        queue(front, session, command, arguments)
+        return .done
     }
 
     private static let allowedToSubscribers: Set<String> = [
@@ -53,10 +50,8 @@ extension Dispatcher {
         } else if command.flags.contains(.growsMemory), front.worker.refuses(requestBytes(arguments)) {
             refusal = .outOfMemory
         }
-        if command.name == "debug" {
-            refusal = ServerCommands.protection("debug", front.call)
-        } else if ["module|load", "module|loadex", "module|unload"].contains(command.name) {
-            refusal = ServerCommands.protection("module", front.call)
+        if command.traits.contains(.isProtected) {
+            refusal = ServerCommands.protection(command.walks ? "debug" : "module", front.call)
         }
         if let refusal {
             command.rejected += 1
@@ -180,9 +175,8 @@ extension Dispatcher {
         call.isInside = true
         call.grantedRoom = room
         for i in 0..<transaction.count {
-            let row = transaction.rows[i], words = transaction.requests[i]
-            let mark = session.output.count
-            let result = front.runInside(row, words, for: session)
+            let row = transaction.rows[i], mark = session.output.count
+            let result = front.runInside(row, transaction.requests[i], for: session)
             precondition(result == .done, "\(row.name) met a key its transaction had not prepared")
             if startMode == .on, session.replyMode != .on { session.obeyReplyMode(mark) }
         }
@@ -204,18 +198,7 @@ extension Dispatcher {
         neededKeys.removeAll(keepingCapacity: true)
         var databases = DatabaseView(count: front.worker.store.options.databases, session.database)
         for i in 0..<transaction.count {
-            let row = transaction.rows[i], arguments = transaction.requests[i]
-            databases.follow(row, arguments)
-            guard row.hasKeys else { continue }
-            let first = front.keys.count
-            positions.removeAll(keepingCapacity: true)
-            row.findKeys(arguments, into: &positions)
-            for position in positions {
-                guard let database = databases[position.database] else { continue }
-                let key = arguments[position.word]
-                front.keys.add(key, hash: front.worker.hash(key), database: database)
-            }
-            if row.needsValue(arguments) { neededKeys += first..<front.keys.count }
+            collectQueued(front, transaction.rows[i], transaction.requests[i], &databases)
         }
         let watched = front.keys.count
         if let watch = session.watch {
@@ -224,6 +207,27 @@ extension Dispatcher {
             }
         }
         return watched
+    }
+
+    private mutating func collectQueued(
+        _ front: Front, _ row: Command, _ arguments: Arguments, _ databases: inout DatabaseView
+    ) {
+        if row.traits.contains(.changesDatabase) { databases.follow(row, arguments) }
+        guard row.hasKeys else { return }
+        let first = front.keys.count, worker = front.worker
+        if row.singleKey > 0, row.singleKey < arguments.count, let database = databases[nil] {
+            let key = arguments[row.singleKey]
+            front.keys.add(key, hash: worker.hash(key), database: database)
+        } else {
+            positions.removeAll(keepingCapacity: true)
+            row.findKeys(arguments, into: &positions)
+            for position in positions {
+                guard let database = databases[position.database] else { continue }
+                let key = arguments[position.word]
+                front.keys.add(key, hash: worker.hash(key), database: database)
+            }
+        }
+        if row.needsValue(arguments) { neededKeys += first..<front.keys.count }
     }
 
     /// Wants the cold values; returns whether any is on its way.

@@ -531,7 +531,7 @@ struct Dispatcher: ~Copyable {
     }
 
     private func pause(_ front: Front, _ session: Session, _ command: Command) -> Session.Wait? {
-        let isQueued = command.name == "exec" && session.modes.contains(.inTransaction)
+        let isQueued = command.traits.contains(.exec) && session.modes.contains(.inTransaction)
         let flags = isQueued ? session.transaction!.flags : command.flags
         guard front.server.pauses(flags, now: front.worker.now) else { return nil }
         front.pausedSessions.append(session.token)

@@ -53,6 +53,10 @@ extension Front {
     func openWindow(_ row: Command, _ arguments: Arguments, _ only: ByteView?) {
         keys.openWindow()
         guard row.hasKeys else { return }
+        if only == nil, row.singleKey > 0, row.singleKey < arguments.count {
+            let key = arguments[row.singleKey]
+            return keys.add(key, hash: worker.hash(key), database: call.database)
+        }
         positions.removeAll(keepingCapacity: true)
         row.findKeys(arguments, into: &positions)
         for (i, position) in positions.enumerated() {

@@ -12,7 +12,8 @@ import TieredStore
 /// What cannot be had so is had with the world stopped: the run ends, if it has written nothing, and is
 /// repeated; the script is remembered and begins so the next time.
 final class ScriptRunner {
-    private unowned let front: Front
+    // What outlives its user, and is used at every EVAL.
+    private unowned(unsafe) let front: Front
     /// For scripts and for libraries, which see different things.
     private var scripts: ScriptEngine?
     private var functions: ScriptEngine?
@@ -35,8 +36,7 @@ final class ScriptRunner {
     private var hasWritten = false
     private var startedAt: UInt64 = 0
     private var isSlow = false
-    private var current: Script?
-    private var engine: ScriptEngine?
+    private unowned(unsafe) var current: Script?
     /// What the library that is being loaded has registered; nil: none is being loaded.
     private var registered: [Library.Function]?
 
@@ -48,21 +48,22 @@ final class ScriptRunner {
 
     // MARK: Engines
 
-    private func scriptEngine() throws(CommandError) -> ScriptEngine {
+    /// Forgets what SCRIPT FLUSH has made forgotten: `scripts` is there and up to date then.
+    private func refreshScripts() throws(CommandError) {
         let now = front.server.scripts.epoch
-        if let scripts, scriptEpoch == now { return scripts }
+        if scripts != nil, scriptEpoch == now { return }
         byText = [:]
         byName = [:]
         compiled = [:]
         scripts = nil
         scripts = try makeEngine(functions: false)
         scriptEpoch = now
-        return scripts!
     }
 
-    private func functionEngine() throws(CommandError) -> ScriptEngine {
+    /// The same of libraries and `functions`.
+    private func refreshFunctions() throws(CommandError) {
         let now = front.server.libraries.epoch
-        if let functions, functionEpoch == now { return functions }
+        if functions != nil, functionEpoch == now { return }
         let known = Set(front.server.libraries.known.libraries.values.map(\.id))
         if known.isEmpty || functions == nil {
             loaded = [:]
@@ -74,21 +75,20 @@ final class ScriptRunner {
             loaded[id] = nil
         }
         functionEpoch = now
-        return functions!
     }
 
     private func makeEngine(functions: Bool) throws(CommandError) -> ScriptEngine {
         guard let fresh = ScriptEngine(limit: limit, functions: functions) else {
             throw .message("ERR not enough memory for the script engine")
         }
-        fresh.host.call = { [unowned self] words, version in run(words, version) }
-        fresh.host.check = { [unowned self] words in mayRun(words) }
-        fresh.host.log = { [unowned self] level, text in
+        fresh.host.call = { [unowned(unsafe) self] words, version in run(words, version) }
+        fresh.host.check = { [unowned(unsafe) self] words in mayRun(words) }
+        fresh.host.log = { [unowned(unsafe) self] level, text in
             // What a library says while it is loaded is said once.
             if registered == nil || logsLoading { front.server.logScript(level, text) }
         }
-        fresh.host.interrupt = { [unowned self] in interrupt() }
-        fresh.host.register = { [unowned self] in register($0, $1, $2) }
+        fresh.host.interrupt = { [unowned(unsafe) self] in interrupt() }
+        fresh.host.register = { [unowned(unsafe) self] in register($0, $1, $2) }
         return fresh
     }
 
@@ -109,7 +109,8 @@ final class ScriptRunner {
 
     /// The script of a text: compiled and made known to all loops if it is new.
     func load(_ body: ByteView) throws(CommandError) -> Script {
-        let engine = try scriptEngine(), hash = front.worker.hash(body)
+        try refreshScripts()
+        let hash = front.worker.hash(body)
         if let script = byText[hash], case .text(let text, _) = script.code,
             text.withView({ $0 == body }) { return script }
         let sha = Digests.sha1(body)
@@ -124,16 +125,16 @@ final class ScriptRunner {
         let script = Script(
             id: Script.nextID(), name: sha, code: .text(body.array, skip: skip), flags: flags,
             runsAlone: looksBeyondKeys(body))
-        let handle = try compile(script, engine)
+        let handle = try compile(script)
         let known = front.server.scripts.add(sha, script)
-        if known === script { compiled[script.id] = handle } else { engine.forget(handle) }
+        if known === script { compiled[script.id] = handle } else { scripts!.forget(handle) }
         byText[hash] = known
         return known
     }
 
     /// The script of a SHA-1. Errors: NOSCRIPT.
     func find(_ sha: ByteView) throws(CommandError) -> Script {
-        _ = try scriptEngine()
+        try refreshScripts()
         let hash = front.worker.hash(sha)
         if let script = byName[hash], script.name.withView({ $0[0..<$0.count - 1] == sha }) { return script }
         guard let script = front.server.scripts.find(sha.lowercasedText) else {
@@ -143,13 +144,11 @@ final class ScriptRunner {
         return script
     }
 
-    private func compile(
-        _ script: Script, _ engine: ScriptEngine
-    ) throws(CommandError) -> ScriptEngine.Handle {
+    private func compile(_ script: Script) throws(CommandError) -> ScriptEngine.Handle {
         guard case .text(let text, let skip) = script.code else {
             preconditionFailure("only scripts are compiled alone")
         }
-        switch text.withView({ engine.compile($0[skip..<$0.count]) }) {
+        switch text.withView({ scripts!.compile($0[skip..<$0.count]) }) {
         case .done(let handle): return handle
         case .failed(let why): throw .message("ERR Error compiling script (new function): \(why)")
         }
@@ -173,8 +172,9 @@ final class ScriptRunner {
 
     /// FUNCTION LOAD: compiles a library and runs it. Nobody knows it yet; if that remains so, `drop` it.
     func load(library text: ByteView, _ header: Library.Header) throws(CommandError) -> Library {
-        let engine = try functionEngine(), id = Script.nextID()
-        let functions = try register(engine, id, text, header.skip, logs: true)
+        try refreshFunctions()
+        let id = Script.nextID()
+        let functions = try register(id, text, header.skip, logs: true)
         guard !functions.isEmpty else {
             drop(id)
             throw .message("ERR No functions registered")
@@ -187,19 +187,19 @@ final class ScriptRunner {
     func drop(_ id: Int) { if let handle = loaded.removeValue(forKey: id) { functions?.forget(handle) } }
 
     private func register(
-        _ engine: ScriptEngine, _ id: Int, _ text: ByteView, _ skip: Int, logs: Bool
+        _ id: Int, _ text: ByteView, _ skip: Int, logs: Bool
     ) throws(CommandError) -> [Library.Function] {
         registered = []
         logsLoading = logs
         startedAt = csystem_ticks()
-        let outcome = engine.load(text[skip..<text.count])
-        let functions = registered!
+        let outcome = functions!.load(text[skip..<text.count])
+        let found = registered!
         registered = nil
         switch outcome {
         case .done(let handle): loaded[id] = handle
         case .failed(let why): throw .message("ERR \(why)")
         }
-        return functions
+        return found
     }
 
     private func register(
@@ -232,18 +232,16 @@ final class ScriptRunner {
     private func prepare(_ script: Script) throws(CommandError) -> ScriptEngine.Handle {
         switch script.code {
         case .text:
-            let engine = try scriptEngine()
-            self.engine = engine
+            try refreshScripts()
             if let handle = compiled[script.id] { return handle }
-            let handle = try compile(script, engine)
+            let handle = try compile(script)
             compiled[script.id] = handle
             return handle
         case .function(let library):
-            let engine = try functionEngine()
-            self.engine = engine
+            try refreshFunctions()
             if let handle = loaded[library.id] { return handle }
             // The library keeps the bytes.
-            _ = try register(engine, library.id, library.text.withView { $0 }, library.skip, logs: false)
+            _ = try register(library.id, library.text.withView { $0 }, library.skip, logs: false)
             return loaded[library.id]!
         }
     }
@@ -304,7 +302,8 @@ final class ScriptRunner {
         _ script: Script, _ handle: ScriptEngine.Handle, _ call: Call, _ keys: Int, alone: Bool
     ) -> Bool {
         let session = call.session, command = call.command, words = call.arguments
-        let wasInside = call.isInside, database = session.database, engine = engine!
+        let wasInside = call.isInside, database = session.database
+        let engine = (script.isFunction ? functions : scripts)!
         (isAlone, hasWritten, isRunning, isSlow) = (alone, false, true, false)
         current = script
         runningWords = words
@@ -446,7 +445,7 @@ final class ScriptRunner {
     private func perform(
         _ row: Command, _ arguments: Arguments, _ version: ReplyWriter.Version, _ writes: Bool
     ) -> ByteView? {
-        let call = front.call, session = call.session
+        let front = front, call = front.call, session = call.session
         if writes, !hasWritten, !front.scriptPhase.write() {
             replies.truncate(to: 0)
             writeKilled(ReplyWriter(replies))

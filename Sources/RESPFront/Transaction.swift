@@ -33,14 +33,45 @@ final class Transaction {
     }
 }
 
-extension Command {
+/// What transactions ask of a row at each of its requests, told by its name once.
+struct TransactionTraits: OptionSet {
+    let rawValue: UInt8
+    /// EXEC.
+    static let exec = TransactionTraits(rawValue: 1 << 0)
+    /// Runs at once after MULTI, is not queued.
+    static let isNotQueued = TransactionTraits(rawValue: 1 << 1)
+    /// May be turned off by configuration (`enable-debug-command`), which is told while it is queued.
+    static let isProtected = TransactionTraits(rawValue: 1 << 2)
     /// Takes stripes itself or stops the world from within, so that it cannot run while any is held.
-    var walks: Bool { name == "scan" || name == "debug" }
+    static let walks = TransactionTraits(rawValue: 1 << 3)
+    /// Reads keys that its words may name by a pattern.
+    static let sorts = TransactionTraits(rawValue: 1 << 4)
+    /// Changes what database a number stands for, or which is the session's.
+    static let changesDatabase = TransactionTraits(rawValue: 1 << 5)
+
+    init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    init(of name: String) {
+        self = switch name {
+        case "exec": [.exec, .isNotQueued]
+        case "discard", "multi", "watch", "quit", "reset": .isNotQueued
+        case "scan": .walks
+        case "debug": [.walks, .isProtected]
+        case "module|load", "module|loadex", "module|unload": .isProtected
+        case "sort", "sort_ro": .sorts
+        case "select", "swapdb": .changesDatabase
+        default: []
+        }
+    }
+}
+
+extension Command {
+    var walks: Bool { traits.contains(.walks) }
 
     /// Looks beyond its keys: inside a transaction or a script it runs while the world stands still.
     func runsAlone(_ arguments: Arguments) -> Bool {
         if flags.contains(.stopsWorld) || walks { return true }
-        return (name == "sort" || name == "sort_ro") && SortCommands.namesOthers(arguments)
+        return traits.contains(.sorts) && SortCommands.namesOthers(arguments)
     }
 
     /// Runs a script, which may want any key: in a transaction the world stands still for it.

@@ -114,7 +114,7 @@ struct SlabAllocatorTests {
         }
         for size in 16...960 { #expect(lost(size, small) * 8 < size + 32, "\(size)") }
         for size in 16...4096 {
-            let step = size <= 128 ? 4 : size <= 640 ? 8 : size <= 1280 ? 16 : size <= 2560 ? 32 : 64
+            let step = size <= 256 ? 4 : size <= 640 ? 8 : size <= 1280 ? 16 : size <= 2560 ? 32 : 64
             #expect(lost(size, large) < step, "\(size)")
         }
         #expect(large.slabs.classes.largest > 8 << 10)

@@ -1,6 +1,6 @@
 /// The sizes of cells slabs are cut into.
 ///
-/// Shape:  steps of 4 bytes to 128, 8 to 640, 16 to 1280, 32 to 2560, 64 to 4096; beyond that the
+/// Shape:  steps of 4 bytes to 256, 8 to 640, 16 to 1280, 32 to 2560, 64 to 4096; beyond that the
 ///         sizes that divide a page with nothing left over, down to four cells a page.
 ///         With pages below 64 KiB (little RAM), sixteenths of a power of two: each class in use
 ///         holds a page, so that there must be fewer.
@@ -19,7 +19,7 @@ struct SizeClasses {
             }
         }
         if pageSize >= 64 << 10 {
-            fill(upTo: 128, step: 4)
+            fill(upTo: 256, step: 4)
             fill(upTo: 640, step: 8)
             fill(upTo: 1280, step: 16)
             fill(upTo: 2560, step: 32)
