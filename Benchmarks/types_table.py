@@ -5,7 +5,7 @@ usage: Benchmarks/types_table.py [row …]      rows: sizes tests growth scripts
 
 Server on core 0, load on core 1. Every result is a line of JSON on standard output and in
 Benchmarks/report/engine.jsonl, with its command. Needs: redis-server, redis-benchmark (Debian), redis-py;
-`growth` also matplotlib for its picture, Benchmarks/report/growth.svg.
+`growth` also matplotlib for its picture, Benchmarks/growth.svg.
 """
 import csv
 import io
@@ -230,6 +230,7 @@ def growth():
 def picture(points):
     import matplotlib
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
     names = {"zrange": "ZRANGE by rank, 1 element", "zrangebyscore": "ZRANGEBYSCORE, 1 element"}
     figure, axes = pyplot.subplots(2, 3, figsize=(11, 6), sharex=True)
@@ -244,7 +245,7 @@ def picture(points):
     figure.supxlabel("elements in the collection")
     figure.supylabel("microseconds a call in the server")
     figure.tight_layout()
-    figure.savefig(f"{ROOT}/Benchmarks/report/growth.svg")
+    figure.savefig(f"{ROOT}/Benchmarks/growth.svg")
 
 
 def large():
