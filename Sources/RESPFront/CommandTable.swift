@@ -18,7 +18,7 @@ public final class CommandTable {
             DumpCommands.rows(), GenericCommands.rows(), SortCommands.rows(), DatabaseCommands.rows(),
             ConnectionCommands.rows(), TransactionCommands.rows(),
             PubSubCommands.rows(), ServerCommands.rows(), AccessCommands.rows(),
-            ReplicationCommands.rows(), ClusterCommands.rows(), TierCommands.rows(),
+            ReplicationCommands.rows(), SavingCommands.rows(), ClusterCommands.rows(), TierCommands.rows(),
         ]
     }
 

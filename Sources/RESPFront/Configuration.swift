@@ -49,6 +49,14 @@ public final class Configuration: @unchecked Sendable {
     /// notify-keyspace-events.
     public var notifications: KeyspaceEvent = []
     public var alwaysShowLogo = false
+    /// Changes within so many seconds after which everything is saved.
+    public struct SavePoint: Sendable, Equatable {
+        public var seconds: Int64
+        public var changes: UInt64
+    }
+    public var savePoints: [SavePoint] = []
+    public var dbfilename = "dump.rdb"
+    public var rdbChecksum = true
     public var protectedMode = true
     /// Relative to `dir`.
     public var tierPath = "tier.log"

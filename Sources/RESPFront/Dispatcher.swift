@@ -422,6 +422,8 @@ struct Dispatcher: ~Copyable {
                 break
             }
         }
+        if front.worker.isSnapshotting, command.flags.contains(.write),
+            front.waitsForSnapshot(session.token) { return .wait(.memory) }
         if command.flags.contains(.growsMemory), command.alwaysNeedsValue {
             let bytes = keys.promotionBytes
             if bytes > 0, let outcome = admitMore(front, session, command, bytes) { return outcome }
@@ -465,7 +467,7 @@ struct Dispatcher: ~Copyable {
         case .waitForWrites:
             front.worker.waitForWrites(session.token)
             return .wait(.memory)
-        case .waitForMemory: return .wait(.memory)
+        case .waitForMemory, .waitForSave: return .wait(.memory)
         case .block(let deadline):
             let isFirst = session.waiter == nil
             front.beginWait(session, command, front.call.arguments, until: deadline)

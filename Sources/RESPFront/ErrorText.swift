@@ -21,7 +21,7 @@ enum ErrorText {
         case .outOfMemory: reply.error("OOM command not allowed when used memory > 'maxmemory'.")
         case .unreadable:
             reply.error("IOERR the value's record in the tier file is damaged or cannot be read")
-        case .notStaged, .waitForWrites, .waitForMemory, .block:
+        case .notStaged, .waitForWrites, .waitForSave, .waitForMemory, .block:
             preconditionFailure("\(command) asked for a value its row does not need")
         case .message(let message): text(message, reply)
         }

@@ -221,6 +221,25 @@ public final class Front {
     /// The connection has sent enough of the replies for the session to produce more.
     public func outputDrained(_ session: Session) { if session.wait == .output { goOn(session) } }
 
+    /// A save has ended: clients that wait for it go on in `resume`.
+    func resumeSavers() {
+        for session in sessions.compactMap({ $0 }) where session.saveNumber != nil {
+            worker.makeRunnable(session.token)
+        }
+    }
+
+    /// Whether the running command had better be tried again in the next turn: a snapshot has to save a long
+    /// value first, or its disk does not keep up.
+    func waitsForSnapshot(_ token: UInt32) -> Bool {
+        let mustWait = worker.snapshotIsCongested
+            || (0..<keys.count).contains { keys.mustWaitForSnapshot($0) }
+        if mustWait {
+            keys.end()
+            worker.makeRunnable(token)
+        }
+        return mustWait
+    }
+
     /// Clients are no longer paused.
     public func unpause() {
         let waiting = pausedSessions

@@ -20,6 +20,8 @@ enum FrontMail: Sendable {
     case answer(Waiter, [UInt8])
     /// The client's blocking command may find something, but must be run by its own loop.
     case retry(Waiter)
+    /// A save that clients may wait for has ended.
+    case saveEnded
     /// CLIENT UNBLOCK.
     case unblock(Waiter, withError: Bool)
 }
@@ -63,6 +65,7 @@ extension Front {
             case .invalidateEverything: invalidateEverything()
             case .answer(let waiter, let reply): answer(waiter, reply)
             case .retry(let waiter): retry(waiter)
+            case .saveEnded: resumeSavers()
             case .unblock(let waiter, let withError): endWait(waiter, withError ? .error : .null)
             }
         }

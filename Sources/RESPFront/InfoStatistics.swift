@@ -4,15 +4,18 @@ import TieredStore
 // Sections of INFO about what has been done.
 extension Info {
     static func persistence(_ server: ServerState) -> Rows {
-        let changes = server.fronts.reduce(0) { $0 + $1.keys.changes }
+        let saves = server.saver.facts, now = server.fronts[0].worker.now
         return [
             ("loading", "0"), ("async_loading", "0"), ("current_cow_peak", "0"),
             ("current_cow_size", "0"), ("current_cow_size_age", "0"), ("current_fork_perc", "0.00"),
             ("current_save_keys_processed", "0"), ("current_save_keys_total", "0"),
-            ("rdb_changes_since_last_save", "\(changes)"), ("rdb_bgsave_in_progress", "0"),
-            ("rdb_last_save_time", "\(server.startedAt / 1000)"), ("rdb_last_bgsave_status", "ok"),
-            ("rdb_last_bgsave_time_sec", "-1"), ("rdb_current_bgsave_time_sec", "-1"),
-            ("rdb_saves", "0"), ("rdb_last_cow_size", "0"), ("rdb_last_load_keys_expired", "0"),
+            ("rdb_changes_since_last_save", "\(server.saver.changes)"),
+            ("rdb_bgsave_in_progress", saves.startedAt == nil ? "0" : "1"),
+            ("rdb_last_save_time", "\(saves.lastSaved)"),
+            ("rdb_last_bgsave_status", saves.lastSucceeded ? "ok" : "err"),
+            ("rdb_last_bgsave_time_sec", "\(saves.lastSeconds)"),
+            ("rdb_current_bgsave_time_sec", saves.startedAt.map { "\((now - $0) / 1000)" } ?? "-1"),
+            ("rdb_saves", "\(saves.count)"), ("rdb_last_cow_size", "0"), ("rdb_last_load_keys_expired", "0"),
             ("rdb_last_load_keys_loaded", "0"), ("aof_enabled", "0"),
             ("aof_rewrite_in_progress", "0"), ("aof_rewrite_scheduled", "0"),
             ("aof_last_rewrite_time_sec", "-1"), ("aof_current_rewrite_time_sec", "-1"),

@@ -25,6 +25,9 @@ public final class ServerState: @unchecked Sendable {
     public var requestShutdown: () -> Void = {}
     /// Resident set size in bytes, as the process is accounted by the kernel.
     public var residentSetSize: () -> Int = { 0 }
+    /// A line for the log.
+    public var log: (LogLevel, String) -> Void = { _, _ in }
+    public private(set) var saver: Saver!
     /// A script's log line and its level, 0 (debug) to 3 (warning).
     public var logScript: (Int, ByteView) -> Void = { _, _ in }
     let scripts = ScriptCache()
@@ -68,6 +71,7 @@ public final class ServerState: @unchecked Sendable {
         startedAt = now
         var random = Random(seed: seed)
         runID = String((0..<40).map { _ in "0123456789abcdef".randomElement(using: &random)! })
+        saver = Saver(self, now: now)
         fronts = store.workers.map { Front(server: self, worker: $0, extraRows: extraRows()) }
         applySettings()
     }

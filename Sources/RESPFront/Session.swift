@@ -19,6 +19,8 @@ public final class Session {
     enum ReplyMode { case on, off, skipNext, skipThis }
 
     public let id: Int64
+    /// Number of the save that its SAVE waits for.
+    var saveNumber: Int?
     /// Slot in the front's list; wakes carry it.
     public internal(set) var token: UInt32 = 0
     public let peerAddress: String

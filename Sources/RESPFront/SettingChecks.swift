@@ -45,6 +45,15 @@ enum SettingChecks {
         return words.joined(separator: " ")
     }
 
+    static func fileName(
+        _ words: [String], _ setting: Setting, _: Configuration
+    ) throws(Setting.Refusal) -> String {
+        guard words.count == 1, !words[0].contains("/") else {
+            throw Setting.Refusal("\(setting.name) can't be a path, just a filename")
+        }
+        return words[0]
+    }
+
     static func outOfMemoryScores(
         _ words: [String], _: Setting, _: Configuration
     ) throws(Setting.Refusal) -> String {

@@ -2,7 +2,8 @@
 extension SettingTable {
     static let redisFlags: [Setting] = yes.map { flag($0, "yes", .live) }
         + no.map { flag($0, "no", .live) }
-        + ["rdbchecksum", "set-proc-title", "disable-thp"].map { flag($0, "yes", .atStart) }
+        + [Setting("rdbchecksum", .flag, .atStart, .flag(\.rdbChecksum))]
+        + ["set-proc-title", "disable-thp"].map { flag($0, "yes", .atStart) }
         + ["daemonize", "io-threads-do-reads", "syslog-enabled"].map { flag($0, "no", .atStart) }
         + [
             replica("serve-stale-data", .flag, "yes"), replica("read-only", .flag, "yes"),
@@ -111,8 +112,14 @@ extension SettingTable {
     static let redisTexts: [Setting] =
         choices + [
             Setting(
-                "save", .checked(isList: true, SettingChecks.save),
-                .stored("3600 1 300 100 60 10000"), caution: notSaved),
+                "save", .checked(isList: true, SettingChecks.save), .property(
+                    get: { $0.savePoints.map { "\($0.seconds) \($0.changes)" }.joined(separator: " ") },
+                    set: { configuration, value in
+                        let numbers = value.split(separator: " ").map { UInt64($0)! }
+                        configuration.savePoints = stride(from: 0, to: numbers.count, by: 2).map {
+                            Configuration.SavePoint(seconds: Int64(numbers[$0]), changes: numbers[$0 + 1])
+                        }
+                    })),
             Setting(
                 "notify-keyspace-events", .checked(isList: false, SettingChecks.events),
                 .property(
@@ -125,7 +132,8 @@ extension SettingTable {
             Setting(
                 "replicaof", alias: "slaveof", .checked(isList: true, SettingChecks.noReplication),
                 .atStart, .stored("")),
-            Setting("dbfilename", .text, .protected, .stored("dump.rdb")),
+            Setting("dbfilename", .checked(isList: false, SettingChecks.fileName), .protected,
+                .text(\.dbfilename)),
             Setting(
                 "aclfile", .text, .atStart, .stored(""),
                 unavailable: "ACL files are not available"),

@@ -84,6 +84,7 @@ final class SimulatedDisk {
             }
             place.copyMemory(from: request.memory!, byteCount: request.length)
             return request.length
+        case .sync: return 0
         case .allocate:
             return random.fraction() < faults.noSpace ? fail(ENOSPC) : 0
         }

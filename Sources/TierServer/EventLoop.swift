@@ -67,7 +67,7 @@ final class EventLoop {
         worker = front.worker
         ring = try Ring(entries: 1024)
         received = try ProvidedBuffers(ring, group: EventLoop.receiveGroup, count: 128, size: 16 << 10)
-        try ring.registerFiles(slots: 8)
+        try ring.registerFiles(slots: UInt32(DataFiles.slots))
         try ring.setFile(EventLoop.tierFile, to: server.tierFile.descriptor)
         try ring.registerMemory(worker.bufferMemory)
         front.finishReads = { [unowned self] in finishReads() }
@@ -234,21 +234,24 @@ final class EventLoop {
         while let request = worker.takeRequest() {
             let token = EventLoop.token(.disk, request.token)
             let offset = UInt64(request.offset), length = UInt32(request.length)
+            let file = FileSlot(UInt32(request.file.number))
+            if request.file != .tier { server.files.register(request.file, &ring) }
             switch request.kind {
             case .read where request.isRegistered:
                 ring.readFixed(
-                    EventLoop.tierFile, into: request.memory!, buffer: BufferIndex(0), length: length,
+                    file, into: request.memory!, buffer: BufferIndex(0), length: length,
                     at: offset, token)
             case .read:
-                ring.read(EventLoop.tierFile, into: request.memory!, length: length, at: offset, token)
+                ring.read(file, into: request.memory!, length: length, at: offset, token)
             case .write where request.isRegistered:
                 ring.writeFixed(
-                    EventLoop.tierFile, from: request.memory!, buffer: BufferIndex(0), length: length,
+                    file, from: request.memory!, buffer: BufferIndex(0), length: length,
                     at: offset, token)
             case .write:
-                ring.write(EventLoop.tierFile, from: request.memory!, length: length, at: offset, token)
+                ring.write(file, from: request.memory!, length: length, at: offset, token)
             case .allocate:
-                ring.allocate(EventLoop.tierFile, at: offset, length: UInt64(length), token)
+                ring.allocate(file, at: offset, length: UInt64(length), token)
+            case .sync: ring.dataSync(file, token)
             }
         }
     }

@@ -21,6 +21,7 @@ public final class Server: @unchecked Sendable {
     public let configuration: Configuration
     public let state: ServerState
     let tierFile: TierFile
+    let files: DataFiles
     let log: ServerLog
     let world: World
     let mailboxes: [Mailbox]
@@ -67,6 +68,7 @@ public final class Server: @unchecked Sendable {
             tierFile = try TierFile(
                 path: configuration.tierPath, log: store.log, hashSeed: options.hashSeed)
         } catch { throw StartError(description: error.description) }
+        files = DataFiles(tier: tierFile.descriptor)
         store.policy = configuration.maxmemoryPolicy
         store.encodingLimits = configuration.encodingLimits
         state = ServerState(
@@ -87,6 +89,8 @@ public final class Server: @unchecked Sendable {
 
     private func connectState() {
         state.runAlone = { body in body() }
+        state.saver.directory = files
+        state.log = { [log] level, text in log.write(level, text) }
         state.logScript = { [log] level, text in
             let levels: [LogLevel] = [.debug, .verbose, .notice, .warning]
             log.write(levels[level], text.text)
@@ -262,6 +266,7 @@ public final class Server: @unchecked Sendable {
     /// The first loop's periodic work for the whole process.
     func cron(_ loop: EventLoop) {
         memory.adjust(clientBytes: clientBytes)
+        state.saver.cron()
         for i in endedListeners { armListener(loop, i) }
         endedListeners.removeAll()
         if loop.cronCount % (5 * max(1, configuration.hz)) == 0 { loop.writeTierHeader() }

@@ -25,6 +25,8 @@ public enum CommandError: Error, Equatable, Sendable {
     case waitForWrites
     /// The command runs again when there is RAM for it; never reaches a client.
     case waitForMemory
+    /// The command runs again when a save has ended; never reaches a client.
+    case waitForSave
     /// Nothing to give yet: the client waits until one of the command's keys changes or the time, Unix
     /// milliseconds, has come (0: for ever). Thrown by rows with `.blocking`, before anything is
     /// changed; never reaches a client.

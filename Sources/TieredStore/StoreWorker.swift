@@ -82,6 +82,9 @@ public final class StoreWorker {
     var forcedCompaction: Int?
     /// Whether other loops may be touching stripes: not with one loop, nor while this one runs alone.
     private(set) var threaded: Bool
+    /// The snapshot being taken, and whether one is.
+    var snapshot: Snapshot?
+    public internal(set) var isSnapshotting = false
     /// Told what happens to keys beside commands, under the stripe's lock: kind, key, hash, logical
     /// database. It must not touch the keyspace. Set once, by the front.
     public var onKeyChange: ((KeyChange, ByteView, UInt64, Int) -> Void)?
@@ -129,6 +132,7 @@ public final class StoreWorker {
 
     func tearDown() {
         operations.removeAll()
+        snapshot = nil
         requests = RingQueue()
         // What gives memory back to the store does so while there is one.
         serialization = nil
@@ -227,6 +231,7 @@ public final class StoreWorker {
 
     /// Deletes a key. The caller holds the stripe.
     func remove(_ slot: UnsafeMutablePointer<UInt64>, _ table: UnsafeMutablePointer<Table>) {
+        if isSnapshotting { preserve(slot, table) }
         let entry = self.entry(slot)
         if slot.pointee & Table.volatileBit != 0 { table.pointee.volatileCount -= 1 }
         dispose(entry)
@@ -276,6 +281,7 @@ public final class StoreWorker {
     func replace(
         _ slot: UnsafeMutablePointer<UInt64>, with entry: Entry, _ table: UnsafeMutablePointer<Table>
     ) {
+        if isSnapshotting, self.entry(slot).has(Entry.saved) { entry.set(Entry.saved, true) }
         let old = slot.pointee, new = content(entry)
         if (old ^ new) & Table.volatileBit != 0 {
             if new & Table.volatileBit != 0 {
@@ -322,6 +328,7 @@ public final class StoreWorker {
         _ = table.pointee.reserveOne(extents, reserve: StoreWorker.admitted)
         let content = self.content(entry)
         if content & Table.volatileBit != 0 { table.pointee.volatileCount += 1 }
+        if isSnapshotting { markNew(entry, hash, table) }
         if reportsNewKeys { report(.created, entry.key, table) }
         structure &+= 1
         return table.pointee.insert(Table.tag(hash), content)

@@ -17,7 +17,7 @@ final class MemoryDisk {
             switch request.kind {
             case .read: request.memory!.copyMemory(from: place, byteCount: request.length)
             case .write: place.copyMemory(from: request.memory!, byteCount: request.length)
-            case .allocate: break
+            case .allocate, .sync: break
             }
             worker.complete(request.token, result: request.kind == .allocate ? 0 : request.length)
         }

@@ -33,6 +33,8 @@ enum DatabaseCommands {
         if call.wordCount == 2, !call.arguments[1].matches("async"), !call.arguments[1].matches("sync") {
             throw .syntax
         }
+        // What is being saved is of a keyspace that is no more (Redis 7.0 ends the child of a FLUSHALL).
+        call.server.saver.abandon()
         if call.command.name == "flushdb" {
             call.front.databaseIsEmptied(call.database)
             call.keys.changes += UInt64(call.worker.flush(database: call.database))

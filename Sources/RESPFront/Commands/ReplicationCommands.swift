@@ -5,7 +5,7 @@ import TieredStore
 /// Commands of replication, saving and modules, none of which this version has: what they answer to a
 /// server that stands alone, and a clear error where something would have to be done.
 enum ReplicationCommands {
-    static func rows() -> [Command] { replication() + saving() + moving() + [modules()] }
+    static func rows() -> [Command] { replication() + moving() + [modules()] }
 
     private static func row(
         _ name: String, _ arity: Int, _ flags: CommandFlags, _ since: String, _ summary: String,
@@ -89,24 +89,6 @@ enum ReplicationCommands {
             }
         }
         call.reply.ok()
-    }
-
-    // MARK: Saving
-
-    private static func saving() -> [Command] {
-        let flags: CommandFlags = [.admin, .noScript, .noAsyncLoading]
-        return [
-            row("save", 1, flags.union(.noMulti), "1.0.0", "Saves everything, and waits for it.", "", save),
-            row("bgsave", -1, flags, "1.0.0", "Saves everything in the background.", "[SCHEDULE]", save),
-            row("bgrewriteaof", 1, flags, "1.0.0", "Rewrites the append-only file.", "", save),
-        ]
-    }
-
-    static func save(_ call: Call) throws(CommandError) {
-        if call.wordCount > 2 || call.wordCount == 2 && !call.arguments[1].matches("schedule") {
-            throw .syntax
-        }
-        throw .message("ERR this version of tierd saves nothing across restarts")
     }
 
     // MARK: Moving keys

@@ -32,10 +32,6 @@ enum ServerCommands {
                 "role", 1, [.noScript, .loading, .stale, .fast], group: "server", since: "2.8.12",
                 "The server's part in replication.", role),
             Command(
-                "lastsave", 1, [.loading, .stale, .fast], group: "server", since: "1.0.0",
-                "When the server last had everything on disk.", lastSave)
-                .tips("nondeterministic_output"),
-            Command(
                 "debug", -2, keys: .custom(debugKeys), needs: .varies(debugNeed),
                 [.admin, .noScript, .loading, .stale], group: "server", since: "1.0.0",
                 complexity: "Depends on subcommand.", "For tests of the server.",
@@ -97,10 +93,6 @@ enum ServerCommands {
         call.reply.bulk("master")
         call.reply.integer(0)
         call.reply.array(0)
-    }
-
-    static func lastSave(_ call: Call) throws(CommandError) {
-        call.reply.integer(call.server.startedAt / 1000)
     }
 
     // MARK: DEBUG

@@ -10,7 +10,7 @@ public enum ValueType: UInt8, Sendable {
 /// Shape:  | flags 4 | access clock 3, spare 1 | value length 4 | address 8 | expiry 8, if any |
 ///         | key length 4, if over 254 | key … | value … |
 ///         flags: type 4 · raw 1 · external 1 · text 1 · structured 1 · frequency 2 · probation 1 ·
-///         expiry 1 · spare 1 · resident 1 · spare 1 · writing 1 · epoch 8 · key length 8 (255: long)
+///         expiry 1 · saved 1 · resident 1 · saving 1 · writing 1 · epoch 8 · key length 8 (255: long)
 ///         An external value is | memory address 8 | capacity 8 | in place of the value, a structured one
 ///         | reference to a `Structure` 8 |; its value length is that of its record.
 /// Units:  expiry in Unix milliseconds; access clock in seconds, wrapping (Redis 7.0 `lru`).
@@ -55,7 +55,11 @@ struct Entry {
     static let frequencyShift: UInt32 = 8
     static let probation: UInt32 = 1 << 10
     static let hasExpiry: UInt32 = 1 << 11
+    /// The running snapshot has it, or it is newer than the snapshot.
+    static let saved: UInt32 = 1 << 12
     static let resident: UInt32 = 1 << 13
+    /// Is being encoded by the running snapshot: it stays as and where it is.
+    static let saving: UInt32 = 1 << 14
     static let writing: UInt32 = 1 << 15
     static let epochShift: UInt32 = 16
     static let keyShift: UInt32 = 24

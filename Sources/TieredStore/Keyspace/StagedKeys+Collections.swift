@@ -264,6 +264,7 @@ extension StagedKeys {
             throw .noSuchKey
         }
         let expiry = entry.expiry.map { ExpiryChange.at($0) } ?? .none
+        changed(from)
         delete(to)
         putStructure(to, entry.type, structure.held, flags: entry.flags & Entry.encoding, expiry: expiry)
         // The other entry owns it now.
@@ -273,7 +274,6 @@ extension StagedKeys {
         left.flags &= ~(Entry.resident | Entry.structured)
         worker.residentDelta -= 1
         worker.freeMoved(self.slot(from)!, table(from), left)
-        changed(from)
     }
 }
 

@@ -9,116 +9,25 @@ extension StagedKeys {
     /// A key's value, for exchange with any Redis since 7.0; nil if it is absent. No access is counted.
     public func dump(_ i: Int) throws(CommandError) -> [UInt8]? {
         guard let entry = entry(i) else { return nil }
-        var payload: [UInt8]
+        let value: RDBValue
         if entry.type == .string {
-            payload = StagedKeys.dumped(string: try peekString(i)!)
+            value = RDBValue(string: try peekString(i)!)
         } else {
-            payload = try dumpedCollection(i, entry.type)
+            switch try current(i) {
+            case .absent: return nil
+            case .flat(let bytes): value = RDBValue(type: entry.type, flags: self.entry(i)!.flags, bytes)
+            case .structure(let lent): value = RDBValue(structure: lent.held)
+            }
+        }
+        var payload = [UInt8](unsafeUninitializedCapacity: value.byteCount + 10) { buffer, used in
+            var writer = RDBWriter(UnsafeMutableRawPointer(buffer.baseAddress!))
+            value.write(&writer)
+            used = value.byteCount
         }
         payload += [UInt8(StagedKeys.rdbVersion), 0]
         let checksum = payload.withView { CRC64.checksum($0) }
         withUnsafeBytes(of: checksum.littleEndian) { payload += $0 }
         return payload
-    }
-
-    /// An integer of up to 32 bits is written as one, as Redis does.
-    private static func dumped(string value: ByteView) -> [UInt8] {
-        if value.count <= 11, let integer = Decimal.int64(value) {
-            if let small = Int8(exactly: integer) { return [RDBType.string, 0xc0, UInt8(bitPattern: small)] }
-            if let medium = Int16(exactly: integer) {
-                return [RDBType.string, 0xc1] + withUnsafeBytes(of: medium.littleEndian) { Array($0) }
-            }
-            if let large = Int32(exactly: integer) {
-                return [RDBType.string, 0xc2] + withUnsafeBytes(of: large.littleEndian) { Array($0) }
-            }
-        }
-        return encoded(RDBType.string, RDBWriter.stringBytes(value.count)) { $0.string(value) }
-    }
-
-    /// `count` bytes that `write` writes, behind a type byte.
-    private static func encoded(_ type: UInt8, _ count: Int, _ write: (inout RDBWriter) -> Void) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: count + 1) { buffer, used in
-            var writer = RDBWriter(UnsafeMutableRawPointer(buffer.baseAddress!))
-            writer.byte(type)
-            write(&writer)
-            used = writer.at - UnsafeMutableRawPointer(buffer.baseAddress!)
-            precondition(used == count + 1, "a value's encoding is not as long as it said")
-        }
-    }
-
-    private func dumpedCollection(_ i: Int, _ type: ValueType) throws(CommandError) -> [UInt8] {
-        guard case .flat(let bytes) = try current(i) else {
-            guard case .structure(let lent) = try current(i) else { return [] }
-            let structure = lent.held
-            return StagedKeys.encoded(structure.rdbType, structure.encodedBytes) { writer in
-                var cursor: UInt64 = 0
-                while structure.encode(&writer, &cursor, budget: .max / 2) {}
-            }
-        }
-        let isWide = flag(i, Entry.wide)
-        switch type {
-        case .list:
-            let list = FlatList(bytes)
-            return StagedKeys.encoded(RDBType.listQuicklist, 2 + RDBWriter.stringBytes(list.listpackBytes)) {
-                $0.length(1)
-                $0.length(2)
-                $0.length(list.listpackBytes)
-                list.writeListpack(&$0)
-            }
-        case .set where !flag(i, Entry.intset), .hash where isWide:
-            return StagedKeys.dumped(elements: FlatList(bytes), type == .set ? RDBType.set : RDBType.hash)
-        case .sortedSet where isWide: return try dumpedScores(i)
-        default:
-            if type == .set {
-                return StagedKeys.encoded(RDBType.setIntset, RDBWriter.stringBytes(bytes.count)) {
-                    $0.string(bytes)
-                }
-            }
-            let list = FlatList(bytes)
-            let rdbType = type == .hash ? RDBType.hashListpack : RDBType.sortedSetListpack
-            return StagedKeys.encoded(rdbType, RDBWriter.stringBytes(list.listpackBytes)) {
-                $0.length(list.listpackBytes)
-                list.writeListpack(&$0)
-            }
-        }
-    }
-
-    /// The elements of a listpack as strings: a set, or a hash of fields and values in turn.
-    private static func dumped(elements list: FlatList, _ type: UInt8) -> [UInt8] {
-        let members = type == RDBType.hash ? list.count / 2 : list.count
-        var count = RDBWriter.lengthBytes(members)
-        list.forEach { element, _, _ in
-            count += RDBWriter.stringBytes(element.count)
-            return true
-        }
-        return encoded(type, count) { writer in
-            writer.length(members)
-            var out = writer
-            list.forEach { element, _, _ in
-                element.withBytes { out.string($0) }
-                return true
-            }
-            writer = out
-        }
-    }
-
-    private func dumpedScores(_ i: Int) throws(CommandError) -> [UInt8] {
-        let set = SortedSetValue(self, i), members = try set.count()
-        var found: [([UInt8], Double)] = []
-        try set.forEach(from: members - 1, count: members, backward: true) {
-            found.append(($0.array, $1))
-            return true
-        }
-        let count = found.reduce(RDBWriter.lengthBytes(members)) {
-            $0 + RDBWriter.stringBytes($1.0.count) + 8
-        }
-        return StagedKeys.encoded(RDBType.sortedSet, count) { writer in
-            writer.length(members)
-            for (member, score) in found {
-                member.withView { writer.string($0) }
-                writer.double(score)
-            }
-        }
     }
 
     // MARK: Restoring

@@ -315,8 +315,24 @@ public final class StagedKeys {
 
     @inline(__always)
     func changed(_ i: Int) {
+        if worker.isSnapshotting { preserve(i) }
         keys[i].isChanged = true
         changes += 1
+    }
+
+    /// Key `i` is about to be changed: the running snapshot gets it as it is.
+    @inline(never)
+    private func preserve(_ i: Int) {
+        guard let entry = entry(i) else { return }
+        worker.preserve(entry, keys[i].hash, worker.stripes.physicalDatabase(keys[i].database))
+    }
+
+    /// Whether changing key `i` now would hold the loop up while a snapshot saves it: it is better tried
+    /// again a turn later.
+    public func mustWaitForSnapshot(_ i: Int) -> Bool {
+        guard worker.isSnapshotting, let entry = entry(i) else { return false }
+        return worker.mustWaitForSnapshot(
+            entry, keys[i].hash, worker.stripes.physicalDatabase(keys[i].database))
     }
 
     /// Sets a string, whatever the key held before.

@@ -194,8 +194,8 @@ extension StoreWorker {
     // MARK: Requests
 
     func request(
-        _ kind: DiskRequest.Kind, offset: Int, length: Int, memory: UnsafeMutableRawPointer?,
-        _ operation: DiskOperation
+        _ kind: DiskRequest.Kind, _ file: DiskFile = .tier, offset: Int, length: Int,
+        memory: UnsafeMutableRawPointer?, _ operation: DiskOperation
     ) {
         let token: UInt32
         if let free = freeOperations.popLast() {
@@ -206,7 +206,7 @@ extension StoreWorker {
             operations.append(operation)
         }
         requests.append(DiskRequest(
-            kind: kind, offset: offset, length: length, memory: memory,
+            kind: kind, file: file, offset: offset, length: length, memory: memory,
             isRegistered: memory.map { buffers.contains($0) } ?? false, token: token))
     }
 
@@ -224,6 +224,7 @@ extension StoreWorker {
         case .relocate(let batch): completeRelocation(batch, result: result)
         case .compactionRead(let length): completeCompactionRead(length, result: result)
         case .allocate(let segment): completeAllocation(segment, result: result)
+        case .other(let end): end(result)
         }
     }
 
@@ -246,4 +247,6 @@ enum DiskOperation {
     case relocate(WriteBatch)
     case compactionRead(length: Int)
     case allocate(segment: Int)
+    /// Whoever asked is told.
+    case other((Int) -> Void)
 }

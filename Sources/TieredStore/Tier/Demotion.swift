@@ -94,6 +94,7 @@ extension StoreWorker {
     }
 
     func isTierable(_ entry: Entry) -> Bool {
+        if entry.has(Entry.saving) { return false }
         let count = entry.encodedCount
         let bound = Record.bound(keyCount: entry.keyCount, valueCount: count)
         return count <= store.options.tierMaxValue && bound <= recordLimit
@@ -209,6 +210,7 @@ extension StoreWorker {
         entry.set(Entry.writing, false)
         if !arrived { return forgetRecord(entry) }
         // Accessed since it was written: it stays, clean.
+        if entry.has(Entry.saving) { return }
         if entry.frequency == 0 || !waiters.isEmpty { drop(slot, table) }
     }
 

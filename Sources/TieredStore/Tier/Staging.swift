@@ -39,7 +39,7 @@ extension StoreWorker {
     }
 
     /// Where in the file a read for the record begins, and its length.
-    private func extent(_ address: Address) -> (position: Int, length: Int) {
+    func readExtent(_ address: Address) -> (position: Int, length: Int) {
         let first = address.offset & ~4095
         return (log.position(address.segment, first),
             min(address.readBytes, log.segmentSize - first))
@@ -47,7 +47,7 @@ extension StoreWorker {
 
     /// Sends the read for a record; false while there is no buffer for it.
     private func read(_ index: UInt32) -> Bool {
-        let (position, length) = extent(staging[index].pointee.address)
+        let (position, length) = readExtent(staging[index].pointee.address)
         let memory: UnsafeMutableRawPointer
         if length == 4096 {
             if let leader = staging.leader(of: staging[index].pointee.address) {
@@ -79,7 +79,7 @@ extension StoreWorker {
 
     /// A piece has arrived: asks for the next one; false when there is none, or the piece is not whole.
     private func readOn(_ leader: UInt32, result: Int) -> Bool {
-        let (position, length) = extent(staging[leader].pointee.address)
+        let (position, length) = readExtent(staging[leader].pointee.address)
         let done = staging[leader].pointee.received
         guard result == min(length - done, StoreWorker.readPieceBytes) else { return false }
         let next = done + result
@@ -94,7 +94,7 @@ extension StoreWorker {
     /// The read that record `leader` leads has ended.
     func completeRead(_ leader: UInt32, result: Int) {
         if readOn(leader, result: result) { return }
-        let (_, length) = extent(staging[leader].pointee.address)
+        let (_, length) = readExtent(staging[leader].pointee.address)
         let memory = staging[leader].pointee.memory!, received = staging[leader].pointee.received
         staging[leader].pointee.memory = nil
         if received == length { counters.bytesRead += UInt64(length) } else { counters.readErrors += 1 }
@@ -185,6 +185,9 @@ extension StoreWorker {
         swap(&list, &runnable)
         runnable.removeAll(keepingCapacity: true)
     }
+
+    /// The session may try again in the next turn.
+    public func makeRunnable(_ token: UInt32) { runnable.append(token) }
 
     public var hasRunnable: Bool { !runnable.isEmpty }
 }

@@ -29,7 +29,7 @@ extension SortedSetValue {
     }
 
     /// A score as the listpack has it: an integer, or text.
-    private static func score(_ element: Element) -> Double {
+    static func score(_ element: Element) -> Double {
         switch element {
         case .integer(let value): Double(value)
         case .bytes(let text): Decimal.double(text) ?? 0

@@ -1,0 +1,23 @@
+import TieredStore
+
+/// Why a file of the data directory could not be opened, read or named.
+public struct FileFailure: Error, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+}
+
+/// The directory the server keeps its files in. Whoever runs the store gives it: the server, or a test.
+///
+/// Files are opened and named at once, on any thread. What is in a file that is being written goes through
+/// the first worker's `DiskRequest`s, so that no loop waits for it.
+public protocol DataDirectory: AnyObject {
+    /// An empty file for writing, under a name of its own until it is closed.
+    func create(_ name: String) throws(FileFailure) -> DiskFile
+    /// Closes a file; from now on it has this name, after a crash too.
+    func close(_ file: DiskFile, as name: String) throws(FileFailure)
+    /// Closes a file and deletes it.
+    func discard(_ file: DiskFile)
+    /// Carries out what a worker asks of the disk, and waits for it: only while no loop runs, or the world
+    /// stands still.
+    func carryOut(_ worker: StoreWorker)
+}

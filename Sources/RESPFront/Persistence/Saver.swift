@@ -1,0 +1,165 @@
+import Glibc
+import Primitives
+import Synchronization
+import TieredStore
+
+/// RDB files: SAVE, BGSAVE and `save` points, one at a time.
+///
+/// Begun while the world stands still; ends on the first loop. What INFO and LASTSAVE tell is behind a lock.
+public final class Saver: @unchecked Sendable {
+    /// What is known of saves; times in Unix seconds.
+    struct Facts {
+        /// Of the last one that succeeded, or of the start.
+        var lastSaved: Int64
+        var lastSucceeded = true
+        var lastSeconds: Int64 = -1
+        /// Unix milliseconds; nil: none is running.
+        var startedAt: Int64?
+        var count = 0
+        /// Number of the last one that ended, and whether it succeeded.
+        var ended = 0
+        var changesSaved: UInt64 = 0
+        var lastTried: Int64 = 0
+        var isScheduled = false
+    }
+
+    private unowned let server: ServerState
+    /// Set once, before loops run; nil where there is none (tests): nothing can be saved then.
+    public var directory: (any DataDirectory)?
+    private let state: Mutex<Facts>
+    /// The one being taken; changed while the world stands still, and by the first loop at its end.
+    private var snapshot: Snapshot?
+    private var number = 0
+    private var changesAtStart: UInt64 = 0
+
+    init(_ server: ServerState, now: Int64) {
+        self.server = server
+        state = Mutex(Facts(lastSaved: now / 1000))
+    }
+
+    var facts: Facts { state.withLock { $0 } }
+    var isRunning: Bool { facts.startedAt != nil }
+
+    /// Changes made to the keyspace since the last file. The world stands still, or it is a guess.
+    var changes: UInt64 {
+        let all = server.fronts.reduce(0) { $0 &+ $1.keys.changes }
+        return all &- facts.changesSaved
+    }
+
+    // MARK: Saving
+
+    /// Begins a file of everything as it is now; its number. The world stands still.
+    /// Errors: one is running; no directory; the file cannot be opened.
+    func begin() throws(CommandError) -> Int {
+        if isRunning { throw .message("ERR Background save already in progress") }
+        guard let directory else { throw .message("ERR there is no directory to save to") }
+        let now = server.fronts[0].worker.now
+        state.withLock { $0.lastTried = now / 1000 }
+        let file: DiskFile
+        do throws(FileFailure) { file = try directory.create("temp-\(server.processID).rdb") } catch {
+            state.withLock { $0.lastSucceeded = false }
+            server.log(.warning, "Failed opening the temp RDB file for saving: \(error)")
+            throw .message("ERR \(error)")
+        }
+        changesAtStart = server.fronts.reduce(0) { $0 &+ $1.keys.changes }
+        number += 1
+        state.withLock {
+            $0.startedAt = now
+            $0.isScheduled = false
+        }
+        snapshot = server.store.beginRDB(
+            file, facts(now), wake: { [unowned server] in server.fronts[0].wake() },
+            unreadable: { [unowned server] key in
+                let name = key.prefix(64).text
+                server.log(.warning, "RDB: the value of key '\(name)' cannot be read: left out")
+            },
+            ended: { [unowned self] in ended(file, error: $0) })
+        guard snapshot != nil else {
+            directory.discard(file)
+            state.withLock { $0.startedAt = nil }
+            throw .outOfMemory
+        }
+        return number
+    }
+
+    private func facts(_ now: Int64) -> RDBFacts {
+        RDBFacts(
+            fields: [
+                ("redis-ver", Info.redisVersion), ("redis-bits", "64"), ("ctime", "\(now / 1000)"),
+                ("used-mem", "\(server.store.ledger.used)"), ("aof-base", "0"),
+            ],
+            functions: server.libraries.known.sorted.map(\.text),
+            hasChecksum: server.configuration.rdbChecksum)
+    }
+
+    /// The file is written, or cannot be. On the first loop.
+    private func ended(_ file: DiskFile, error: Int) {
+        let name = server.configuration.dbfilename
+        var failure = error == 0 ? nil : String(cString: strerror(Int32(error)))
+        if failure == nil {
+            do throws(FileFailure) { try directory!.close(file, as: name) } catch {
+                failure = error.description
+                directory!.discard(file)
+            }
+        } else {
+            directory!.discard(file)
+        }
+        snapshot = nil
+        let now = server.fronts[0].worker.now
+        state.withLock {
+            $0.lastSeconds = (now - ($0.startedAt ?? now)) / 1000
+            $0.startedAt = nil
+            $0.ended = number
+            $0.lastSucceeded = failure == nil
+            if failure == nil {
+                $0.lastSaved = now / 1000
+                $0.changesSaved = changesAtStart
+                $0.count += 1
+            }
+        }
+        if let failure {
+            server.log(.warning, "Background saving error: \(failure)")
+        } else {
+            server.log(.notice, "DB saved on disk")
+        }
+        for front in server.fronts { front.post(.saveEnded) }
+    }
+
+    /// Nothing of what is being saved will be there: FLUSHALL, FLUSHDB, SHUTDOWN NOSAVE. The world stands
+    /// still.
+    func abandon() { snapshot?.abandon() }
+
+    /// BGSAVE SCHEDULE.
+    func schedule() { state.withLock { $0.isScheduled = true } }
+
+    // MARK: By itself
+
+    /// The first loop's periodic look at the `save` points.
+    public func cron() {
+        let facts = self.facts
+        guard facts.startedAt == nil, directory != nil else { return }
+        let now = server.fronts[0].worker.now / 1000, changes = self.changes
+        let isDue = facts.isScheduled || server.configuration.savePoints.contains {
+            changes >= $0.changes && now - facts.lastSaved > $0.seconds
+                && (facts.lastSucceeded || now - facts.lastTried > 5)
+        }
+        guard isDue else { return }
+        server.log(.notice, "\(changes) changes. Saving...")
+        server.standAlone { _ = try? begin() }
+    }
+
+    // MARK: At once
+
+    /// Saves while nothing else runs: DEBUG RELOAD, and at the end. The world stands still.
+    func saveNow() throws(CommandError) {
+        _ = try begin()
+        let taken = snapshot!
+        while !taken.isOver {
+            for worker in server.store.workers {
+                _ = worker.background()
+                directory!.carryOut(worker)
+            }
+        }
+        if !facts.lastSucceeded { throw .message("ERR Error saving the DB") }
+    }
+}

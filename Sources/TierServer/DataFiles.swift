@@ -1,0 +1,117 @@
+import CSystem
+import Glibc
+import IOUring
+import RESPFront
+import Synchronization
+import TieredStore
+
+/// The files in `dir` beside the tier file: opened by any loop, read and written by the first loop's ring.
+final class DataFiles: DataDirectory, @unchecked Sendable {
+    /// Slots of the first ring's file table, the tier file's among them.
+    static let slots = 8
+
+    private struct Slot {
+        var descriptor: Int32 = -1
+        var name = ""
+        /// Counted up with each file: the ring's entry may be of another one.
+        var version = 0
+    }
+
+    private let table = Mutex([Slot](repeating: Slot(), count: DataFiles.slots))
+    private let tier: Int32
+    /// Versions the first ring has. Its loop's alone.
+    private var registered = [Int](repeating: 0, count: DataFiles.slots)
+
+    init(tier: Int32) { self.tier = tier }
+
+    // MARK: Names
+
+    func create(_ name: String) throws(FileFailure) -> DiskFile {
+        let descriptor = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        if descriptor < 0 { throw DataFiles.failure(name) }
+        let number = table.withLock { slots -> Int? in
+            guard let free = slots.indices.dropFirst().first(where: { slots[$0].descriptor < 0 })
+            else { return nil }
+            slots[free] = Slot(descriptor: descriptor, name: name, version: slots[free].version + 1)
+            return free
+        }
+        guard let number else {
+            Glibc.close(descriptor)
+            throw FileFailure("\(name): too many files are open")
+        }
+        return DiskFile(number: UInt8(number))
+    }
+
+    func close(_ file: DiskFile, as name: String) throws(FileFailure) {
+        let slot = take(file)
+        Glibc.close(slot.descriptor)
+        guard rename(slot.name, name) == 0 else {
+            let failure = DataFiles.failure(name)
+            unlink(slot.name)
+            throw failure
+        }
+        let directory = open(".", O_RDONLY | O_CLOEXEC)
+        defer { Glibc.close(directory) }
+        if fsync(directory) != 0 { throw DataFiles.failure(name) }
+    }
+
+    func discard(_ file: DiskFile) {
+        let slot = take(file)
+        guard slot.descriptor >= 0 else { return }
+        Glibc.close(slot.descriptor)
+        unlink(slot.name)
+    }
+
+    private func take(_ file: DiskFile) -> Slot {
+        table.withLock { slots in
+            defer { slots[Int(file.number)].descriptor = -1 }
+            return slots[Int(file.number)]
+        }
+    }
+
+    private static func failure(_ name: String) -> FileFailure {
+        FileFailure("\(name): \(SystemError.text(of: errno))")
+    }
+
+    // MARK: Requests
+
+    /// Makes the ring know a file, on the first loop.
+    func register(_ file: DiskFile, _ ring: inout Ring) {
+        let number = Int(file.number)
+        let slot = table.withLock { $0[number] }
+        guard registered[number] != slot.version else { return }
+        do throws(RingError) {
+            try ring.setFile(FileSlot(UInt32(number)), to: slot.descriptor)
+        } catch { return }
+        registered[number] = slot.version
+    }
+
+    func carryOut(_ worker: StoreWorker) {
+        while let request = worker.takeRequest() {
+            worker.complete(request.token, result: carryOut(request))
+        }
+    }
+
+    private func carryOut(_ request: DiskRequest) -> Int {
+        let descriptor =
+            request.file == .tier ? tier : table.withLock { $0[Int(request.file.number)].descriptor }
+        var done = 0
+        switch request.kind {
+        case .allocate:
+            return fallocate(descriptor, 0, request.offset, request.length) == 0 ? 0 : -Int(errno)
+        case .sync: return fdatasync(descriptor) == 0 ? 0 : -Int(errno)
+        case .read, .write:
+            while done < request.length {
+                let at = request.memory! + done, offset = request.offset + done
+                let count = request.kind == .read
+                    ? pread(descriptor, at, request.length - done, offset)
+                    : pwrite(descriptor, at, request.length - done, offset)
+                if count < 0, errno == EINTR { continue }
+                if count < 0 { return -Int(errno) }
+                if count == 0 { break }
+                done += count
+            }
+            return done
+        }
+    }
+}

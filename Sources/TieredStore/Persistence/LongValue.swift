@@ -1,0 +1,112 @@
+import Primitives
+
+/// A long value of a snapshot: copied or encoded into memory of its own a slice at a time, then handed to the
+/// file a slice at a time.
+///
+/// Why: encoding a million members, or the checksum of 30 MB, would hold the loop up for tens of
+/// milliseconds. Until it has been encoded its entry is marked `saving`; whoever must change it before has
+/// it finished at once.
+final class LongValue {
+    /// Longer values than this are not saved in one go.
+    static let threshold = 64 << 10
+    private static let sliceMembers = 2000
+    private static let sliceBytes = 512 << 10
+
+    private enum Source {
+        case structure(Structure, cursor: UInt64)
+        /// The entry's bytes, so many of them done.
+        case bytes(Int)
+        case record(ColdKey, ByteView, Int)
+        case done
+    }
+
+    let key: [UInt8]
+    let hash: UInt64
+    let tables: Int
+    private var source: Source
+    private let memory: SnapshotFile.Memory
+    private let count: Int
+    private let offset: Int
+    private var writer: RDBWriter
+    private var sent = 0
+
+    /// `head`: what stands before the value in the file; `count`: bytes of the encoding behind its type byte.
+    private init?(
+        _ source: Source, _ head: [UInt8], _ count: Int, key: [UInt8], hash: UInt64, tables: Int,
+        _ file: SnapshotFile, _ extents: Extents
+    ) {
+        guard let memory = SnapshotFile.Memory(head.count + count, extents) else { return nil }
+        self.source = source
+        self.key = key
+        self.hash = hash
+        self.tables = tables
+        if case .record = source { isResident = false } else { isResident = true }
+        self.memory = memory
+        self.count = head.count + count
+        offset = file.reserve(head.count + count)
+        writer = RDBWriter(memory.at)
+        head.withView { writer.raw($0) }
+    }
+
+    /// A resident value. Marks its entry.
+    convenience init?(
+        _ entry: Entry, _ head: [UInt8], hash: UInt64, tables: Int, _ file: SnapshotFile, _ extents: Extents
+    ) {
+        let isStructured = entry.isStructured
+        self.init(
+            isStructured ? .structure(entry.structure.held, cursor: 0) : .bytes(0), head,
+            isStructured ? entry.encodedCount : entry.valueCount, key: entry.key.array, hash: hash,
+            tables: tables, file, extents)
+        entry.set(Entry.saving, true)
+    }
+
+    /// A value that was read; `payload` lies in the key's memory.
+    convenience init?(
+        _ key: ColdKey, _ payload: ByteView, _ head: [UInt8], _ file: SnapshotFile, _ extents: Extents
+    ) {
+        self.init(
+            .record(key, payload, 0), head, payload.count, key: [], hash: 0, tables: 0, file, extents)
+    }
+
+    /// All of it has been encoded.
+    var isEncoded: Bool { if case .done = source { true } else { false } }
+    /// It is a value in RAM, which only who holds its stripe encodes.
+    let isResident: Bool
+
+    /// Encodes a slice more; `entry` is the key's, whose stripe is held, if it is a resident value.
+    func encodeSlice(_ entry: Entry?) {
+        switch source {
+        case .structure(let structure, var cursor):
+            let hasMore = structure.encode(&writer, &cursor, budget: LongValue.sliceMembers)
+            source = hasMore ? .structure(structure, cursor: cursor) : .done
+        case .bytes(let done):
+            guard let entry else { preconditionFailure("a resident value has an entry") }
+            copy(ByteView(entry.value, entry.valueCount), done) { .bytes($0) }
+        case .record(let key, let payload, let done): copy(payload, done) { .record(key, payload, $0) }
+        case .done: return
+        }
+        if isEncoded {
+            precondition(writer.at - memory.at == count, "a value's encoding is not as long as it said")
+        }
+    }
+
+    private func copy(_ bytes: ByteView, _ done: Int, _ next: (Int) -> Source) {
+        let n = min(LongValue.sliceBytes, bytes.count - done)
+        writer.raw(bytes[done..<(done + n)])
+        source = done + n == bytes.count ? .done : next(done + n)
+    }
+
+    /// Encodes the rest: the value is about to be changed.
+    func encodeAll(_ entry: Entry) { while !isEncoded { encodeSlice(entry) } }
+
+    /// Hands a slice of what was encoded to the file; true when that was the last.
+    func sendSlice(_ file: SnapshotFile) -> Bool {
+        let n = min(LongValue.sliceBytes, count - sent)
+        let block = SnapshotFile.Block(memory, at: memory.at + sent, capacity: n, isPooled: false)
+        block.fill = n
+        block.offset = offset + sent
+        file.submit(block)
+        sent += n
+        return sent == count
+    }
+}
