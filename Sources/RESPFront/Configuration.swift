@@ -56,6 +56,8 @@ public final class Configuration: @unchecked Sendable {
     }
     public var savePoints: [SavePoint] = []
     public var dbfilename = "dump.rdb"
+    /// An RDB file to begin with, wherever it is.
+    public var load = ""
     public var rdbChecksum = true
     public var protectedMode = true
     /// Relative to `dir`.

@@ -377,9 +377,9 @@ struct Dispatcher: ~Copyable {
             reject(front, session, refusal(session, command, arguments))
             return .done
         }
-        if front.busyness.isBusy, !command.flags.contains(.allowBusy) {
+        if front.busyness.isBusy, let refusal = front.busyness.refusal(of: command) {
             command.rejected += 1
-            reject(front, session, .message(front.busyness.refusal))
+            reject(front, session, refusal)
             return .done
         }
         if front.server.isPaused, let wait = pause(front, session, command) { return .wait(wait) }

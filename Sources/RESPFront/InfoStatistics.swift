@@ -5,8 +5,8 @@ import TieredStore
 extension Info {
     static func persistence(_ server: ServerState) -> Rows {
         let saves = server.saver.facts, now = server.fronts[0].worker.now
-        return [
-            ("loading", "0"), ("async_loading", "0"), ("current_cow_peak", "0"),
+        var rows: Rows = [
+            ("loading", server.load == nil ? "0" : "1"), ("async_loading", "0"), ("current_cow_peak", "0"),
             ("current_cow_size", "0"), ("current_cow_size_age", "0"), ("current_fork_perc", "0.00"),
             ("current_save_keys_processed", "0"), ("current_save_keys_total", "0"),
             ("rdb_changes_since_last_save", "\(server.saver.changes)"),
@@ -15,8 +15,9 @@ extension Info {
             ("rdb_last_bgsave_status", saves.lastSucceeded ? "ok" : "err"),
             ("rdb_last_bgsave_time_sec", "\(saves.lastSeconds)"),
             ("rdb_current_bgsave_time_sec", saves.startedAt.map { "\((now - $0) / 1000)" } ?? "-1"),
-            ("rdb_saves", "\(saves.count)"), ("rdb_last_cow_size", "0"), ("rdb_last_load_keys_expired", "0"),
-            ("rdb_last_load_keys_loaded", "0"), ("aof_enabled", "0"),
+            ("rdb_saves", "\(saves.count)"), ("rdb_last_cow_size", "0"), 
+            ("rdb_last_load_keys_expired", "\(server.lastLoad?.keysExpired ?? 0)"),
+            ("rdb_last_load_keys_loaded", "\(server.lastLoad?.keysLoaded ?? 0)"), ("aof_enabled", "0"),
             ("aof_rewrite_in_progress", "0"), ("aof_rewrite_scheduled", "0"),
             ("aof_last_rewrite_time_sec", "-1"), ("aof_current_rewrite_time_sec", "-1"),
             ("aof_last_bgrewrite_status", "ok"), ("aof_rewrites", "0"),
@@ -24,6 +25,16 @@ extension Info {
             ("aof_last_cow_size", "0"), ("module_fork_in_progress", "0"),
             ("module_fork_last_cow_size", "0"),
         ]
+        if let load = server.load {
+            let (done, all) = load.progress, seconds = max(1, (now - load.began) / 1000)
+            rows += [
+                ("loading_start_time", "\(load.began / 1000)"), ("loading_total_bytes", "\(all)"),
+                ("loading_rdb_used_mem", "0"), ("loading_loaded_bytes", "\(done)"),
+                ("loading_loaded_perc", fixed(Double(done) / Double(max(1, all)) * 100, 2)),
+                ("loading_eta_seconds", "\(done == 0 ? 1 : Int64(all - done) * seconds / Int64(done))"),
+            ]
+        }
+        return rows
     }
 
     static func statistics(_ server: ServerState, now: Int64) -> Rows {

@@ -1,4 +1,5 @@
 import Synchronization
+import TieredStore
 
 /// Whether a loop runs a script, seen from the others: SCRIPT KILL, FUNCTION KILL, FUNCTION STATS.
 final class ScriptPhase: Sendable {
@@ -59,17 +60,27 @@ final class ScriptPhase: Sendable {
     }
 }
 
-/// Scripts that have run for longer than busy-reply-threshold, on all loops.
+/// What keeps most commands from running: scripts that have run for longer than busy-reply-threshold, on all
+/// loops, and loading.
 public final class Busyness: Sendable {
     /// Slow ones that run: scripts and functions, and functions alone.
     private let running = Atomic<Int>(0)
     private let functions = Atomic<Int>(0)
     private let tickets = Atomic<UInt64>(0)
+    private let loading = Atomic<Bool>(false)
     /// The process is to end, whatever runs.
     private let ending = Atomic<Bool>(false)
 
+    /// A slow script runs, or everything is being loaded.
     @inline(__always)
     public var isBusy: Bool { running.load(ordering: .relaxed) != 0 }
+    /// Everything is being loaded.
+    public var isLoading: Bool { loading.load(ordering: .relaxed) }
+
+    func setLoading(_ isLoading: Bool) {
+        guard loading.exchange(isLoading, ordering: .relaxed) != isLoading else { return }
+        running.add(isLoading ? 1 : -1, ordering: .acquiringAndReleasing)
+    }
 
     var isEnding: Bool { ending.load(ordering: .relaxed) }
     func nextTicket() -> UInt64 { tickets.add(1, ordering: .relaxed).newValue }
@@ -78,6 +89,15 @@ public final class Busyness: Sendable {
     func add(_ n: Int, isFunction: Bool) {
         if isFunction { functions.add(n, ordering: .acquiringAndReleasing) }
         running.add(n, ordering: .acquiringAndReleasing)
+    }
+
+    /// What a client is told that wants to run a command now; nil: it may.
+    func refusal(of command: Command) -> CommandError? {
+        if isLoading {
+            if command.flags.contains(.loading) { return nil }
+            return .message("LOADING Redis is loading the dataset in memory")
+        }
+        return command.flags.contains(.allowBusy) ? nil : .message(refusal)
     }
 
     /// What clients are told meanwhile (Redis 7.0).

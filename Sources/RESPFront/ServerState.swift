@@ -28,6 +28,10 @@ public final class ServerState: @unchecked Sendable {
     /// A line for the log.
     public var log: (LogLevel, String) -> Void = { _, _ in }
     public private(set) var saver: Saver!
+    /// The file everything is loaded from, while it is. The first loop's.
+    public private(set) var load: RDBLoad?
+    /// Ends the process: what was to be loaded cannot be.
+    public var fail: (String) -> Void = { _ in }
     /// A script's log line and its level, 0 (debug) to 3 (warning).
     public var logScript: (Int, ByteView) -> Void = { _, _ in }
     let scripts = ScriptCache()
@@ -108,6 +112,45 @@ public final class ServerState: @unchecked Sendable {
             session.parser.limits = configuration.requestLimits
             if configuration.requirepass.isEmpty { session.setAuthenticated(true) }
         }
+    }
+
+    // MARK: Loading
+
+    /// Begins to load a file, before loops run. Errors: it cannot be opened.
+    public func beginLoading(_ path: String) throws(FileFailure) {
+        load = try RDBLoad(self, path: path)
+        busyness.setLoading(true)
+    }
+
+    /// Loads a slice more, on the first loop. Returns whether there is more to do at once.
+    public func loadSlice() -> Bool {
+        guard let load else { return false }
+        do throws(FileFailure) {
+            guard try load.slice() else { return true }
+        } catch {
+            fail("Fatal error loading the DB: \(error). Exiting.")
+        }
+        self.load = nil
+        saver.loaded()
+        lastLoad = load
+        busyness.setLoading(false)
+        return true
+    }
+    /// What was loaded at the start.
+    private(set) var lastLoad: RDBLoad?
+
+    /// Replaces everything by what a file has. The world stands still.
+    func reload(_ path: String) throws(CommandError) {
+        do throws(FileFailure) {
+            let load = try RDBLoad(self, path: path)
+            while try !load.slice() {
+                for worker in store.workers {
+                    _ = worker.background()
+                    saver.directory!.carryOut(worker)
+                }
+            }
+        } catch { throw .message("ERR Error trying to load the RDB dump: \(error)") }
+        saver.loaded()
     }
 
     // MARK: Statistics

@@ -112,6 +112,7 @@ enum SettingTable {
     private static let tier: [Setting] = [
         Setting("dir", .text, .protected, .property(
             get: { Configuration.absolute($0.dir) }, set: { $0.dir = Configuration.absolute($1) })),
+        Setting("load", .text, .atStart, .text(\.load)),
         Setting("tier-path", .text, .atStart, .text(\.tierPath)),
         Setting("tier-max-bytes", .memory(any), .atStart, .number(\.tierMaxBytes)),
         Setting(

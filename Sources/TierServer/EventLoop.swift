@@ -137,7 +137,8 @@ final class EventLoop {
         if allWasTaken { settleSilentSends() }
         front.resume()
         if worker.instant >= nextCron { cron() }
-        let hasMore = worker.background()
+        let isLoading = index == 0 && server.state.loadSlice()
+        let hasMore = worker.background() || isLoading
         front.endTurn()
         handOverDiskRequests()
         sendReplies()

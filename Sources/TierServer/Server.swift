@@ -90,6 +90,10 @@ public final class Server: @unchecked Sendable {
     private func connectState() {
         state.runAlone = { body in body() }
         state.saver.directory = files
+        state.fail = { [log] text in
+            log.write(.warning, text)
+            exit(1)
+        }
         state.log = { [log] level, text in log.write(level, text) }
         state.logScript = { [log] level, text in
             let levels: [LogLevel] = [.debug, .verbose, .notice, .warning]
@@ -207,6 +211,7 @@ public final class Server: @unchecked Sendable {
         for index in 1..<max(1, mailboxes.count) { startThread(index) }
         logStart()
         memory.baseline()
+        try load()
         first.run()
         for thread in threads { pthread_join(thread, nil) }
         do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store.log) } catch {
@@ -214,6 +219,15 @@ public final class Server: @unchecked Sendable {
         }
         if !configuration.unixsocket.isEmpty { unlink(configuration.unixsocket) }
         log.write(.warning, "tierd is now ready to exit, bye bye...")
+    }
+
+    /// Begins to load what there is: the file `load` names, or `dbfilename` if it exists.
+    private func load() throws(StartError) {
+        let given = configuration.load, path = given.isEmpty ? configuration.dbfilename : given
+        if given.isEmpty, access(path, F_OK) != 0 { return }
+        do throws(FileFailure) { try state.beginLoading(path) } catch {
+            throw StartError(description: error.description)
+        }
     }
 
     private func makeLoop(_ index: Int) throws(StartError) -> EventLoop {

@@ -733,7 +733,7 @@ def scripts_without_end():
 from differential import differential, encode  # noqa: E402
 from busy import crossing, endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
-import frameworks, persistence, redis_py_suite as suite  # noqa: E402
+import frameworks, payloads, persistence, redis_py_suite as suite  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
 
@@ -880,6 +880,14 @@ if __name__ == "__main__":
                 for seed in (1, 2):
                     run(differential, server, real, mode, loops, seed)
                 server.stop()
+        real.stop()
+    if not wanted or "old_payloads" in wanted:
+        real = Server("redis-payloads", ["redis-server", "--save", "", "--appendonly", "no"])
+        server = tierd("payloads", "--io-threads", "1")
+        for seed in (1, 2):
+            run(payloads.old_payloads, server, real, seed)
+        run(payloads.expiring_fields, server)
+        server.stop()
         real.stop()
     if not wanted or "conversation" in wanted or "waiting" in wanted:
         real = Server("redis-talk", ["redis-server", "--save", "", "--appendonly", "no"])

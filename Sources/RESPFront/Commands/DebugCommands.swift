@@ -22,8 +22,8 @@ enum DebugCommands {
             let text = [UInt8](repeating: UInt8(ascii: "a"), count: Int(count))
             let glob = Glob(call.arguments[3])
             call.reply.integer(text.withView { glob.matches($0) } ? 1 : 0)
-        case ("reload", _), ("loadaof", 2):
-            throw .message("ERR this version of tierd saves nothing across restarts")
+        case ("reload", _): try reload(call)
+        case ("loadaof", 2): throw .message("ERR there is no append-only file")
         case ("digest", 2):
             var text = ""
             try call.server.stopWorld { () throws(CommandError) in
@@ -42,6 +42,43 @@ enum DebugCommands {
         default: return false
         }
         return true
+    }
+
+    /// DEBUG RELOAD [NOSAVE] [NOFLUSH] [MERGE] → OK once everything was saved, deleted and loaded again.
+    private static func reload(_ call: Call) throws(CommandError) {
+        var saves = true, flushes = true
+        for i in 2..<max(2, call.wordCount) {
+            switch call.option(i) {
+            case "nosave": saves = false
+            case "noflush": flushes = false
+            case "merge": continue
+            default: throw .message("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+            }
+        }
+        try call.server.stopWorld { () throws(CommandError) in
+            try runAlone(call) { () throws(CommandError) in
+                if saves { try call.server.saver.saveNow() }
+                if flushes {
+                    for database in 0..<call.server.store.options.databases {
+                        _ = call.worker.flush(database: database)
+                    }
+                    call.server.libraries.flush()
+                }
+                try call.server.reload(call.server.configuration.dbfilename)
+            }
+        }
+        call.keys.forgetKeys()
+        call.reply.ok()
+    }
+
+    private static func runAlone(
+        _ call: Call, _ body: () throws(CommandError) -> Void
+    ) throws(CommandError) {
+        var failure: CommandError?
+        call.worker.runAlone {
+            do throws(CommandError) { try body() } catch { failure = error }
+        }
+        if let failure { throw failure }
     }
 
     /// One of each kind of reply, for tests of clients' parsers.

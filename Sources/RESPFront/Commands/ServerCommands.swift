@@ -70,7 +70,7 @@ enum ServerCommands {
             if given.count > 1 { throw .syntax }
             throw .message("ERR No shutdown in progress.")
         }
-        if call.server.busyness.isBusy, !given.contains("nosave") {
+        if call.server.busyness.isBusy, !call.server.busyness.isLoading, !given.contains("nosave") {
             throw .message(call.server.busyness.refusal)
         }
         call.session.closesAfterReply = true

@@ -129,6 +129,12 @@ public final class Saver: @unchecked Sendable {
     /// still.
     func abandon() { snapshot?.abandon() }
 
+    /// What is there now is what a file has.
+    func loaded() {
+        let changes = server.fronts.reduce(0) { $0 &+ $1.keys.changes }
+        state.withLock { $0.changesSaved = changes }
+    }
+
     /// BGSAVE SCHEDULE.
     func schedule() { state.withLock { $0.isScheduled = true } }
 

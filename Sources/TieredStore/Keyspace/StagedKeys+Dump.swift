@@ -41,42 +41,57 @@ extension StagedKeys {
         return checksum == CRC64.checksum(payload[0..<payload.count - 8])
     }
 
+    /// What became of a value's encoding.
+    public enum Restored {
+        case done
+        /// A collection without members, which Redis had for a while by mistake. Nothing is changed.
+        case empty
+        /// It makes no sense, or is a module's. Nothing is changed.
+        case malformed
+    }
+
     /// Sets key `i` to the value of an intact payload, whatever it held; false if the payload makes no sense,
     /// and nothing is changed then.
     public func restore(_ i: Int, _ payload: ByteView, expiry: ExpiryChange) throws(CommandError) -> Bool {
-        let type = payload[0], body = payload[1..<payload.count - 10]
-        if type == RDBType.string {
-            var reader = RDBReader(body)
-            let value = reader.string()
-            if reader.failed || reader.remaining > 0 { return false }
-            setString(i, value, expiry: expiry)
-            return true
-        }
-        guard let decoder = StructureDecoder(rdbType: type, body, makeHeap(), worker.hashing),
-            case .done = decoder.step(budget: .max), decoder.remaining == 0
-        else { return false }
-        let structure = decoder.structure
-        if structure.count == 0, !(structure is Stream) { return false }
-        delete(i)
-        try adopt(i, structure, decoder.listpack)
-        if case .at(let time) = expiry { setExpiry(i, time) }
-        return true
+        let encoding = payload[1..<payload.count - 10]
+        return try restore(i, type: payload[0], encoding, expiry: expiry) == .done
     }
 
-    /// Makes a structure the value of an absent key: a small one goes into the key's entry. `listpack`: the
-    /// bytes it was read from, if these can be kept.
-    private func adopt(_ i: Int, _ structure: Structure, _ listpack: ByteView?) throws(CommandError) {
+    /// Sets key `i` to the value of an RDB type and encoding, whatever it held.
+    public func restore(
+        _ i: Int, type: UInt8, _ encoding: ByteView, expiry: ExpiryChange
+    ) throws(CommandError) -> Restored {
+        if type == RDBType.string {
+            var reader = RDBReader(encoding)
+            let value = reader.string()
+            if reader.failed || reader.remaining > 0 { return .malformed }
+            setString(i, value, expiry: expiry)
+            return .done
+        }
+        guard let decoder = StructureDecoder(rdbType: type, encoding, makeHeap(), worker.hashing),
+            case .done = decoder.step(budget: .max), decoder.remaining == 0
+        else { return .malformed }
+        let structure = decoder.structure
+        if structure.count == 0, !(structure is Stream) { return .empty }
+        delete(i)
+        try adopt(i, structure, decoder)
+        if case .at(let time) = expiry { setExpiry(i, time) }
+        return .done
+    }
+
+    /// Makes what was decoded the value of an absent key: a small structure goes into the key's entry.
+    private func adopt(
+        _ i: Int, _ structure: Structure, _ decoder: StructureDecoder
+    ) throws(CommandError) {
         switch structure {
-        case let table as TableStructure:
-            if table.isSet || table.expiringCount == 0, isSmall(table) {
-                return try adopt(i, members: table, listpack)
-            }
-            let isWide = table.count > limits.hashEntries || longest(table) > limits.hashValue
-            putStructure(i, table.isSet ? .set : .hash, table, flags: isWide && !table.isSet ? Entry.wide : 0)
+        case let table as TableStructure where table.isSet:
+            if isSmall(table) { return try adopt(i, set: table) }
+            putStructure(i, .set, table)
+        case let table as TableStructure: try adopt(i, hash: table, decoder)
         case let sorted as SortedStructure:
+            let isWide = sorted.count > limits.sortedSetEntries
+                || !decoder.cameAsList && sorted.longestMember > limits.sortedSetValue
             guard isSmall(sorted) else {
-                let isWide = sorted.count > limits.sortedSetEntries
-                    || sorted.longestMember > limits.sortedSetValue
                 return putStructure(i, .sortedSet, sorted, flags: isWide ? Entry.wide : 0)
             }
             let set = SortedSetValue(self, i)
@@ -84,6 +99,7 @@ extension StagedKeys {
                 let place = sorted.tree.place(rank: rank)
                 try set.set(sorted.table.member(sorted.tree.cell(place)).key, sorted.tree.score(place))
             }
+            setFlag(i, Entry.wide, isWide)
         case let list as ListStructure:
             guard list.encodedBytes <= StagedKeys.flatBytesMax, list.list.blockCount < 8 else {
                 return putStructure(i, .list, list)
@@ -119,24 +135,36 @@ extension StagedKeys {
         return longest
     }
 
+    private func adopt(_ i: Int, set table: TableStructure) throws(CommandError) {
+        var failure: CommandError?
+        table.table.forEach { cell in
+            do throws(CommandError) {
+                _ = try SetValue(self, i).add(table.table.member(cell).key)
+            } catch { failure = error }
+            return failure == nil
+        }
+        if let failure { throw failure }
+    }
+
     private func adopt(
-        _ i: Int, members table: TableStructure, _ listpack: ByteView?
+        _ i: Int, hash table: TableStructure, _ decoder: StructureDecoder
     ) throws(CommandError) {
-        if !table.isSet, let listpack, listpack.count <= StagedKeys.flatBytesMax {
+        let isWide = table.count > limits.hashEntries
+            || !decoder.cameAsList && longest(table) > limits.hashValue
+        let flags = isWide ? Entry.wide : 0
+        guard table.expiringCount == 0, isSmall(table) else {
+            return putStructure(i, .hash, table, flags: flags)
+        }
+        if let flat = decoder.flat {
             // In the order it came in.
-            let isWide = table.count > limits.hashEntries || longest(table) > limits.hashValue
-            let p = putFlat(i, .hash, count: listpack.count, flags: isWide ? Entry.wide : 0)
-            return p.copyMemory(from: listpack.base, byteCount: listpack.count)
+            let p = putFlat(i, .hash, count: flat.count, flags: flags)
+            return flat.withView { p.copyMemory(from: $0.base, byteCount: $0.count) }
         }
         var failure: CommandError?
         table.table.forEach { cell in
             let member = table.table.member(cell)
             do throws(CommandError) {
-                if table.isSet {
-                    _ = try SetValue(self, i).add(member.key)
-                } else {
-                    _ = try HashValue(self, i).set(member.key, member.payload)
-                }
+                _ = try HashValue(self, i).set(member.key, member.payload)
             } catch { failure = error }
             return failure == nil
         }

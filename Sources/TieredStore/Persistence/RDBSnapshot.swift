@@ -7,14 +7,6 @@ import Primitives
 /// Every block names its database first: blocks of several workers stand beside each other in the file.
 /// Source: Redis 7.0 rdb.c for the order of things in the file.
 final class RDBSnapshot: SnapshotFormat {
-    private enum Opcode {
-        static let function: UInt8 = 245
-        static let auxiliary: UInt8 = 250
-        static let expiry: UInt8 = 252
-        static let database: UInt8 = 254
-        static let end: UInt8 = 255
-    }
-
     /// Demoted keys a worker has in hand at most, read or to be read.
     private static let coldMost = 128
     private static let readPiece = 512 << 10
@@ -41,11 +33,11 @@ final class RDBSnapshot: SnapshotFormat {
         var writer = RDBWriter(block.start)
         Array("REDIS0010".utf8).withView { writer.raw($0) }
         for (name, value) in facts {
-            writer.byte(Opcode.auxiliary)
+            writer.byte(RDBOpcode.auxiliary)
             for text in [name, value] { Array(text.utf8).withView { writer.string($0) } }
         }
         for source in functions {
-            writer.byte(Opcode.function)
+            writer.byte(RDBOpcode.function2)
             source.withView { writer.string($0) }
         }
         block.fill = writer.at - block.start
@@ -55,7 +47,7 @@ final class RDBSnapshot: SnapshotFormat {
 
     func writeFoot(_ snapshot: Snapshot) {
         guard let block = file.makeBlock(16) else { return snapshot.abandon() }
-        block.start.storeBytes(of: Opcode.end, as: UInt8.self)
+        block.start.storeBytes(of: RDBOpcode.end, as: UInt8.self)
         var checksum: UInt64 = 0
         if checks {
             let last = CRC64.checksum(ByteView(block.start, 1))
@@ -127,13 +119,13 @@ final class RDBSnapshot: SnapshotFormat {
     }
 
     private static func write(database: Int, _ writer: inout RDBWriter) {
-        writer.byte(Opcode.database)
+        writer.byte(RDBOpcode.database)
         writer.length(database)
     }
 
     private static func write(expiry: Int64?, _ writer: inout RDBWriter) {
         guard let expiry else { return }
-        writer.byte(Opcode.expiry)
+        writer.byte(RDBOpcode.expiryMilliseconds)
         writer.int64(expiry)
     }
 

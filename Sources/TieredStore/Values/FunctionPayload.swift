@@ -4,8 +4,7 @@ import Primitives
 ///
 /// Shape:  | 0xf5 | library's text, a string | … | RDB version, 2 bytes | CRC-64 of all before, 8 bytes |
 public enum FunctionPayload {
-    /// RDB_OPCODE_FUNCTION2.
-    private static let opcode: UInt8 = 0xf5
+    private static let opcode = RDBOpcode.function2
     private static let version: UInt16 = 10
 
     /// Why a payload is refused.

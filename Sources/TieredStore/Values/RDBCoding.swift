@@ -2,7 +2,7 @@ import Glibc
 import Primitives
 
 /// Type bytes of values in Redis's RDB format.
-/// Source: Redis 7.0 rdb.h; 20, 21 and 24 of Redis 7.2 and 7.4.
+/// Source: Redis 7.0 rdb.h; 20 to 25 of Redis 7.2 and 7.4.
 public enum RDBType {
     public static let string: UInt8 = 0
     public static let list: UInt8 = 1
@@ -10,7 +10,16 @@ public enum RDBType {
     public static let sortedSetText: UInt8 = 3
     public static let hash: UInt8 = 4
     public static let sortedSet: UInt8 = 5
+    /// What a module wrote; where it ends only the module knows.
+    public static let module: UInt8 = 6
+    /// What a module wrote, in parts that anybody can tell apart.
+    public static let module2: UInt8 = 7
+    public static let hashZipmap: UInt8 = 9
+    public static let listZiplist: UInt8 = 10
     public static let setIntset: UInt8 = 11
+    public static let sortedSetZiplist: UInt8 = 12
+    public static let hashZiplist: UInt8 = 13
+    public static let listZiplists: UInt8 = 14
     public static let stream1: UInt8 = 15
     public static let hashListpack: UInt8 = 16
     public static let sortedSetListpack: UInt8 = 17
@@ -18,7 +27,11 @@ public enum RDBType {
     public static let stream2: UInt8 = 19
     public static let setListpack: UInt8 = 20
     public static let stream3: UInt8 = 21
+    /// Of the release candidates of Redis 7.4: the first expiry does not come before the fields.
+    public static let hashMetadataEarly: UInt8 = 22
+    public static let hashListpackExpiringEarly: UInt8 = 23
     public static let hashMetadata: UInt8 = 24
+    public static let hashListpackExpiring: UInt8 = 25
 }
 
 /// Writes RDB lengths and strings one after the other; the target has room.
@@ -72,6 +85,9 @@ struct RDBWriter {
 
 /// Reads RDB lengths and strings from bytes that nobody vouches for.
 struct RDBReader: ~Copyable {
+    /// Bytes a string has at most: an element of a list counts its own in 32 bits.
+    static let stringBytesMax = 1 << 32 - 1 << 20
+
     private var at: UnsafeRawPointer
     private let end: UnsafeRawPointer
     /// Something was cut off or made no sense; everything read since is void.
@@ -153,7 +169,10 @@ struct RDBReader: ~Copyable {
     mutating func string() -> ByteView {
         switch anyLength() {
         case .plain(let n):
-            guard let p = take(n) else { return .empty }
+            guard n <= RDBReader.stringBytesMax, let p = take(n) else {
+                failed = true
+                return .empty
+            }
             return ByteView(p, n)
         case .encoded(0): return digits(Int64(Int8(bitPattern: byte())))
         case .encoded(1): return digits(Int64(take(2)?.loadUnaligned(as: Int16.self) ?? 0))
@@ -179,8 +198,8 @@ struct RDBReader: ~Copyable {
     private mutating func compressed() -> ByteView {
         let packed = length(), n = length()
         // LZF gives at most 264 bytes for three.
-        guard let from = take(packed), n <= packed * 100, let p = makeScratch(n),
-            LZF.decompress(ByteView(from, packed), p, n)
+        guard let from = take(packed), n <= min(packed * 100, RDBReader.stringBytesMax),
+            let p = makeScratch(n), LZF.decompress(ByteView(from, packed), p, n)
         else {
             failed = true
             return .empty

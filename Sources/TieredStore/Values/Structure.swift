@@ -172,6 +172,7 @@ final class TableStructure: Structure {
         var budget = budget
         while left > 0, budget > 0, !reader.failed {
             let key = reader.string()
+            if reader.failed { break }
             // A set's members are lent one at a time; a field outlives the reading of its value.
             if isSet {
                 if !set(key, .empty) { reader.fail() }
@@ -185,14 +186,16 @@ final class TableStructure: Structure {
         return left > 0 && !reader.failed
     }
 
+    /// Redis 7.4 knows no field expiry at or behind this one.
+    static let expiryLimit: Int64 = 1 << 46
+
     /// The encoding of Redis 7.4 with an expiry a field; `base` came before the fields.
     func decodeExpiring(_ reader: inout RDBReader, _ left: inout Int, base: Int64, budget: Int) -> Bool {
         var budget = budget
         while left > 0, budget > 0, !reader.failed {
             let rest = reader.length()
             let expiry: Int64? = rest == 0 ? nil : Int64(rest) &+ base &- 1
-            // Redis 7.4 knows no later field expiry.
-            if let expiry, expiry < 0 || expiry >= 1 << 46 {
+            if let expiry, expiry < 0 || expiry >= TableStructure.expiryLimit {
                 reader.fail()
                 break
             }
@@ -354,7 +357,7 @@ final class ListStructure: Structure {
             let container = reader.length()
             let bytes = reader.string()
             if reader.failed { break }
-            if container == 1 {
+            if container == 1, !bytes.isEmpty {
                 list.pushBack(bytes)
                 budget -= 1
             } else if container == 2, Listpack.check(bytes) != nil {
@@ -367,6 +370,38 @@ final class ListStructure: Structure {
                 reader.fail()
             }
             left -= 1
+        }
+        return left > 0 && !reader.failed
+    }
+
+    /// The encoding of Redis 3.2 to 6.2: ziplists in a row.
+    func decodeZiplists(_ reader: inout RDBReader, _ left: inout Int, budget: Int) -> Bool {
+        var budget = budget
+        while left > 0, budget > 0, !reader.failed {
+            let bytes = reader.string()
+            guard !reader.failed, let count = Ziplist.check(bytes) else {
+                reader.fail()
+                break
+            }
+            Ziplist(bytes).forEach { element in
+                element.withBytes { list.pushBack($0) }
+                return true
+            }
+            budget -= max(1, count)
+            left -= 1
+        }
+        return left > 0 && !reader.failed
+    }
+
+    /// The encoding of Redis before 3.2: strings in a row.
+    func decodeStrings(_ reader: inout RDBReader, _ left: inout Int, budget: Int) -> Bool {
+        var budget = budget
+        while left > 0, budget > 0 {
+            let element = reader.string()
+            if reader.failed { break }
+            list.pushBack(element)
+            left -= 1
+            budget -= 1
         }
         return left > 0 && !reader.failed
     }
