@@ -63,9 +63,11 @@ final class ScriptPhase: Sendable {
 /// What keeps most commands from running: scripts that have run for longer than busy-reply-threshold, on all
 /// loops, and loading.
 public final class Busyness: Sendable {
-    /// Slow ones that run: scripts and functions, and functions alone.
-    private let running = Atomic<Int>(0)
+    /// Slow scripts and functions that run, and functions alone.
+    private let scripts = Atomic<Int>(0)
     private let functions = Atomic<Int>(0)
+    /// The scripts, and one more while everything is loaded: the one look that every request takes.
+    private let running = Atomic<Int>(0)
     private let tickets = Atomic<UInt64>(0)
     private let loading = Atomic<Bool>(false)
     /// The process is to end, whatever runs.
@@ -74,6 +76,7 @@ public final class Busyness: Sendable {
     /// A slow script runs, or everything is being loaded.
     @inline(__always)
     public var isBusy: Bool { running.load(ordering: .relaxed) != 0 }
+    public var hasSlowScript: Bool { scripts.load(ordering: .relaxed) != 0 }
     /// Everything is being loaded.
     public var isLoading: Bool { loading.load(ordering: .relaxed) }
 
@@ -88,6 +91,7 @@ public final class Busyness: Sendable {
 
     func add(_ n: Int, isFunction: Bool) {
         if isFunction { functions.add(n, ordering: .acquiringAndReleasing) }
+        scripts.add(n, ordering: .acquiringAndReleasing)
         running.add(n, ordering: .acquiringAndReleasing)
     }
 

@@ -21,8 +21,8 @@ public final class ServerState: @unchecked Sendable {
     public var runAlone: (() -> Void) -> Void = { $0() }
     /// Called (world stopped) when CLIENT KILL, CLIENT PAUSE or CONFIG SET want loops to look around.
     public var wakeLoops: () -> Void = {}
-    /// SHUTDOWN: ends the process; returns only if it cannot.
-    public var requestShutdown: () -> Void = {}
+    /// SHUTDOWN: ends the process. Whether everything is saved first; nil: if there are save points.
+    public var requestShutdown: (Bool?) -> Void = { _ in }
     /// Resident set size in bytes, as the process is accounted by the kernel.
     public var residentSetSize: () -> Int = { 0 }
     /// A line for the log.

@@ -84,7 +84,7 @@ final class EventLoop {
 
     /// The loop waits for another one: its clients are looked after if that may take long.
     private func waitedLong() {
-        guard server.state.busyness.isBusy else { return }
+        guard server.state.busyness.hasSlowScript else { return }
         let now = csystem_ticks()
         guard now &- lastPass > passInterval else { return }
         serveWhileBusy()

@@ -37,6 +37,8 @@ public final class Server: @unchecked Sendable {
     private var acceptWarningAt: Int64?
     private var threads: [pthread_t] = []
     private var isShuttingDown = false
+    /// What SHUTDOWN said of saving; nil: as the save points say.
+    private var savesAtEnd: Bool?
 
     /// Opens everything the server needs; nothing is served before `run`.
     public init(_ configuration: Configuration) throws(StartError) {
@@ -101,7 +103,10 @@ public final class Server: @unchecked Sendable {
         }
         state.residentSetSize = { [memory] in memory.residentSetSize() }
         state.wakeLoops = { [mailboxes] in for box in mailboxes { box.post(.lookAround) } }
-        state.requestShutdown = { [unowned self] in stop() }
+        state.requestShutdown = { [unowned self] saves in
+            savesAtEnd = saves
+            stop()
+        }
         state.connectedClients = { [unowned self] in connected.load(ordering: .relaxed) }
         state.receivedConnections = { [unowned self] in received.load(ordering: .relaxed) }
         state.rejectedConnections = { [unowned self] in rejected.load(ordering: .relaxed) }
@@ -113,7 +118,7 @@ public final class Server: @unchecked Sendable {
             state.runAlone = { [unowned self] body in
                 world.runAlone(
                     wake: { for box in self.mailboxes { Descriptors.raise(box.event) } },
-                    isBusy: { self.state.busyness.isBusy }, body)
+                    isBusy: { self.state.busyness.hasSlowScript }, body)
             }
         }
     }
@@ -214,11 +219,14 @@ public final class Server: @unchecked Sendable {
         try load()
         first.run()
         for thread in threads { pthread_join(thread, nil) }
+        let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
+        let isSaved = !saves || state.busyness.isLoading || state.saver.saveAtEnd()
         do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store.log) } catch {
             log.write(.warning, error.description)
         }
         if !configuration.unixsocket.isEmpty { unlink(configuration.unixsocket) }
         log.write(.warning, "tierd is now ready to exit, bye bye...")
+        if !isSaved { exit(1) }
     }
 
     /// Begins to load what there is: the file `load` names, or `dbfilename` if it exists.

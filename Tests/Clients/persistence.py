@@ -153,3 +153,109 @@ def save_and_its_facts(tierd, check, wait_until):
     client.set("only", 1)
     check(client.save() is True, "saved after FLUSHALL")
     check(server.stop() == 0, "exit status")
+
+
+def loads_what_redis_saved(tierd, redis_server, check, wait_until, memory):
+    """redis-server's file, all of it, whatever the RAM: by --load, and as dump.rdb in dir; DEBUG RELOAD."""
+    real = redis_server(f"saves-{memory}")
+    other = real.client()
+    dataset(real, 5)
+    functions(other)
+    for i in range(20_000):
+        other.set(f"filler{i}", os.urandom(2000))
+    wanted = digest(other)
+    other.save()
+    file = real.directory + "/dump.rdb"
+    real.stop()
+    server = tierd(f"load-{memory}", "--load", file, "--maxmemory", memory, "--enable-debug-command", "yes", ready=True)
+    client = server.client()
+    check(digest(client) == wanted, "what was loaded is not what redis-server had")
+    check(client.fcall("f", 0, "here") == b"here", "the function")
+    facts = client.info("persistence")
+    check(facts["loading"] == 0 and facts["rdb_last_load_keys_loaded"] == sum(
+        space["keys"] for space in client.info("keyspace").values()), facts)
+    check(facts["rdb_changes_since_last_save"] == 0, "loading is no change")
+    check(client.execute_command("DEBUG", "RELOAD") == b"OK", "DEBUG RELOAD")
+    check(digest(client) == wanted, "DEBUG RELOAD changed something")
+    check(client.ttl("z0") > 90_000 and client.pexpiretime("s4") == 4_000_000_000_004, "expiry")
+    check(server.stop() == 0, "exit status")
+    # Its own file, made by DEBUG RELOAD, is in dir: it is loaded at the next start, by itself.
+    again = tierd(f"again-{memory}", "--maxmemory", memory, "--enable-debug-command", "yes", dump=server.directory + "/dump.rdb")
+    check(digest(again.client()) == wanted, "the next start")
+    again.stop()
+
+
+def files_that_are_not_sound(tierd, start, check):
+    """A damaged file ends the start with a line that says where; a byte changed anywhere is never served silently."""
+    server = tierd("damage", "--enable-debug-command", "yes")
+    client = server.client()
+    client.set("a", "1234567890" * 50)
+    client.rpush("l", *range(50))
+    client.zadd("z", {"m": 1.5})
+    client.save()
+    with open(server.directory + "/dump.rdb", "rb") as f:
+        sound = f.read()
+    server.stop()
+    r = random.Random(1)
+    places = sorted({0, 5, 8, 9, len(sound) - 1, len(sound) - 9} | {r.randrange(len(sound)) for _ in range(12)})
+    for place in places:
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << r.randrange(8)
+        status, log = start(f"damaged-{place}", bytes(damaged))
+        check(status == 1 and "Fatal error loading the DB" in log, f"byte {place}: {status} {log[-300:]}")
+    for length in (0, 4, 9, len(sound) // 2, len(sound) - 1):
+        status, log = start(f"cut-{length}", sound[:length])
+        check(status == 1 and "cut off" in log, f"cut at {length}: {status} {log[-300:]}")
+    status, log = start("newer", b"REDIS0099" + sound[9:])
+    check(status == 1 and "RDB version 99" in log, log[-300:])
+
+
+def clients_are_told_of_loading(tierd, redis_server, check, wait_until):
+    """While a file is loaded: LOADING for most, answers for INFO and the like; then everybody is served."""
+    real = redis_server("saves-much")
+    other = real.client()
+    pipe = other.pipeline(transaction=False)
+    for i in range(300_000):
+        pipe.hset(f"h{i}", mapping={"a": i, "b": "x" * 200})
+        if i % 5000 == 0:
+            pipe.execute()
+    pipe.execute()
+    other.save()
+    real.stop()
+    server = tierd("loading", "--load", real.directory + "/dump.rdb", "--io-threads", "2")
+    never = redis.retry.Retry(redis.backoff.NoBackoff(), 0)  # redis-py waits for the end of loading otherwise
+    client, told = server.client(retry=never), 0
+    while client.info("persistence")["loading"]:
+        try:
+            client.get("x")
+        except redis.BusyLoadingError:
+            told += 1
+        facts = client.info("persistence")
+        check(not facts["loading"] or 0 <= float(facts["loading_loaded_perc"]) <= 100, facts)
+    check(told > 0, "nobody was told")
+    check(client.dbsize() == 300_000 and client.hget("h299999", "a") == b"299999", "loaded")
+    server.stop()
+
+
+def last_save(tierd, check, wait_until):
+    """With save points SIGTERM and SHUTDOWN save; NOSAVE does not; SHUTDOWN SAVE does without them."""
+    server = tierd("lastsave", "--save", "3600 1")
+    server.client().set("k", 1)
+    check(server.stop() == 0, "exit status")
+    dump = server.directory + "/dump.rdb"
+    check(os.path.exists(dump), "SIGTERM saves")
+    for words, saves in ((["SHUTDOWN", "NOSAVE"], False), (["SHUTDOWN"], True), (["SHUTDOWN", "SAVE"], True)):
+        points = "" if words[1:] == ["SAVE"] else "3600 1"
+        server = tierd("lastsave-" + "-".join(words), "--save", points, dump=dump)
+        client = server.client()
+        check(client.get("k") == b"1", "loaded")
+        client.set("new", 1)
+        os.remove(server.directory + "/dump.rdb")
+        client.bgsave()  # one that runs is abandoned
+        try:
+            client.execute_command(*words)
+        except redis.ConnectionError:
+            pass
+        check(server.wait() == 0, words)
+        if saves:
+            check(os.path.exists(server.directory + "/dump.rdb"), words)

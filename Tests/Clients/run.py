@@ -64,8 +64,15 @@ class Server:
             raise
 
 
-def tierd(name, *options, environment={}, port=0):
-    return Server(name, [TIERD, "--tier-max-bytes", "1gb", *options], environment, port)
+def tierd(name, *options, environment={}, port=0, dump=None, ready=False):
+    """A tierd; `dump`: with a copy of this file as its dump.rdb; `ready`: once it has loaded what it has."""
+    command = [TIERD, "--tier-max-bytes", "1gb", *options]
+    if not dump and not ready:
+        return Server(name, command, environment, port)
+    if dump:
+        os.makedirs(os.path.join(DIRECTORY, name))
+        shutil.copy(dump, os.path.join(DIRECTORY, name, "dump.rdb"))
+    return LoadedServer(name, command)
 
 
 def check(condition, what):
@@ -837,6 +844,30 @@ def bgsave(loops, memory):
     persistence.bgsave_beside_writes(tierd, redis_server, check, wait_until, loops, memory)
 
 
+def load(memory):
+    persistence.loads_what_redis_saved(tierd, redis_server, check, wait_until, memory)
+
+
+def damaged_dumps():
+    def start(name, dump):
+        directory = os.path.join(DIRECTORY, name)
+        os.makedirs(directory)
+        with open(os.path.join(directory, "dump.rdb"), "wb") as f:
+            f.write(dump)
+        done = subprocess.run([TIERD, "--tier-max-bytes", "1gb", "--port", "0", "--unixsocket", directory + "/s", "--dir", directory],
+            capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+    persistence.files_that_are_not_sound(tierd, start, check)
+
+
+def loading():
+    persistence.clients_are_told_of_loading(tierd, redis_server, check, wait_until)
+
+
+def last_save():
+    persistence.last_save(tierd, check, wait_until)
+
+
 def save():
     persistence.save_and_its_facts(tierd, check, wait_until)
 
@@ -861,7 +892,7 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, save, redis_py_suite, rq_jobs,
+        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, save, damaged_dumps, loading, last_save, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
@@ -871,6 +902,9 @@ if __name__ == "__main__":
         for loops in (1, 3):
             for memory in ("1gb", "40mb"):
                 run(bgsave, loops, memory)
+    if not wanted or "load" in wanted:
+        for memory in ("1gb", "32mb"):
+            run(load, memory)
     if not wanted or "differential" in wanted:
         real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--enable-module-command", "yes"])
         for mode, options in (("plain", []), ("cold", []), ("tiny", [

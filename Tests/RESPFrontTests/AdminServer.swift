@@ -27,7 +27,7 @@ final class AdminServer {
             store: store, configuration: configuration, now: 1_699_999_990_000, processID: 4711,
             seed: 1, ticksPerMicrosecond: 1000, extraRows: extraRows)
         state.wakeLoops = { [unowned self] in wakes += 1 }
-        state.requestShutdown = { [unowned self] in shutdowns += 1 }
+        state.requestShutdown = { [unowned self] _ in shutdowns += 1 }
         state.residentSetSize = { 5 << 20 }
     }
 

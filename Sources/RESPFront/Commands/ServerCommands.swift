@@ -70,11 +70,11 @@ enum ServerCommands {
             if given.count > 1 { throw .syntax }
             throw .message("ERR No shutdown in progress.")
         }
-        if call.server.busyness.isBusy, !call.server.busyness.isLoading, !given.contains("nosave") {
+        if call.server.busyness.hasSlowScript, !given.contains("nosave") {
             throw .message(call.server.busyness.refusal)
         }
         call.session.closesAfterReply = true
-        call.server.requestShutdown()
+        call.server.requestShutdown(given.contains("save") ? true : given.contains("nosave") ? false : nil)
     }
 
     static func version(_ call: Call) throws(CommandError) {

@@ -156,16 +156,33 @@ public final class Saver: @unchecked Sendable {
 
     // MARK: At once
 
-    /// Saves while nothing else runs: DEBUG RELOAD, and at the end. The world stands still.
-    func saveNow() throws(CommandError) {
-        _ = try begin()
-        let taken = snapshot!
+    /// The last save, after all loops have ended; false if it failed.
+    public func saveAtEnd() -> Bool {
+        abandon()
+        finish()
+        server.log(.notice, "Saving the final RDB snapshot before exiting.")
+        do throws(CommandError) { try saveNow() } catch {
+            server.log(.warning, "Error trying to save the DB: \(error)")
+            return false
+        }
+        return true
+    }
+
+    /// Carries the running save to its end.
+    private func finish() {
+        guard let taken = snapshot else { return }
         while !taken.isOver {
             for worker in server.store.workers {
                 _ = worker.background()
                 directory!.carryOut(worker)
             }
         }
+    }
+
+    /// Saves while nothing else runs: DEBUG RELOAD, and at the end. The world stands still.
+    func saveNow() throws(CommandError) {
+        _ = try begin()
+        finish()
         if !facts.lastSucceeded { throw .message("ERR Error saving the DB") }
     }
 }
