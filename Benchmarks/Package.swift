@@ -22,6 +22,13 @@ let package = Package(
             ],
             swiftSettings: [.treatAllWarnings(as: .error)]),
         .executableTarget(
+            name: "rdbread",
+            dependencies: [
+                .product(name: "TierEngine", package: "tierd"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: [.treatAllWarnings(as: .error)]),
+        .executableTarget(
             name: "hitratio",
             dependencies: [
                 .product(name: "TierEngine", package: "tierd"),

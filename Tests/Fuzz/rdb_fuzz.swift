@@ -47,12 +47,12 @@ private func read(_ bytes: ByteView, piece: Int, decodes: Bool) -> [UInt64] {
                 case .database(let number): note(21 + UInt64(number))
                 case .sizes(let keys, let expiring): note(keys &+ 3 &* expiring)
                 case .entry(let entry):
-                    note(UInt64(entry.type) &+ UInt64(bitPattern: entry.expiry ?? 7), entry.key, entry.encoding)
+                    let facts = UInt64(entry.type) &+ UInt64(bitPattern: entry.expiry ?? 7)
+                    note(facts, entry.key, entry.encoding)
                     if decodes { decode(entry) }
                 case .library(let text): note(22, text)
                 case .skipped(_, let key): note(23, key ?? .empty)
-                case .end:
-                    note(24)
+                case .end: note(24)
                 }
             }
             if at == bytes.count { break }

@@ -319,6 +319,13 @@ import Testing
         if chunk == 4096 {
             let bench = try StoreBench { $0.memoryLimit = 64 << 20 }
             #expect(try restored(items, bench).count == 33)
+            // Compressed in the file, and kept as the listpack it is.
+            try bench.with(["hash:lzf"]) { keys in
+                let hash = try keys.hash(0), wanted = "a text that repeats itself, a text that "
+                #expect(try hash.count() == 20)
+                #expect(try hash.value(ByteView("field:00007"))?.array.text == wanted)
+                #expect(try hash.value(ByteView("field:00019"))?.array.text == wanted)
+            }
         }
     }
 
