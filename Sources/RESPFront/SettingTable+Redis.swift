@@ -15,7 +15,7 @@ extension SettingTable {
             Setting("appendonly", .flag, .stored("no"), caution: notSaved),
         ]
 
-    private static let notSaved = "nothing is saved across restarts"
+    private static let notSaved = "there is no append-only file"
 
     private static func flag(_ name: String, _ initial: String, _ change: Setting.Change) -> Setting
     {

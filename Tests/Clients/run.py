@@ -460,7 +460,7 @@ def allocations():
     server.stop()
 
 
-def nothing_is_saved():
+def no_append_only_file():
     """appendonly is taken, and the log says that nothing comes of it."""
     server = tierd("notsaved", "--appendonly", "yes", "--save", "900 1")
     client = server.client()
@@ -889,7 +889,7 @@ def run(test, *arguments):
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
         reply_larger_than_a_send, output_limits, pause, conditional_writes, command_tables, maxmemory_lowered, disconnect_while_reading,
-        disconnect_while_sending, start_is_refused, allocations, nothing_is_saved, flipped_bit, last_database,
+        disconnect_while_sending, start_is_refused, allocations, no_append_only_file, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, save, damaged_dumps, loading, last_save, redis_py_suite, rq_jobs,

@@ -24,7 +24,7 @@ struct ConfigurationTests {
         func warnings(_ arguments: String...) throws -> [String] {
             try Configuration.load(arguments: arguments).warnings
         }
-        let appendOnly = "appendonly has no effect in this version: nothing is saved across restarts"
+        let appendOnly = "appendonly has no effect in this version: there is no append-only file"
         #expect(try warnings() == [])
         #expect(try warnings("--save", "", "--appendonly", "no", "--hz", "20") == [])
         #expect(try warnings("--appendonly", "YES") == [appendOnly])

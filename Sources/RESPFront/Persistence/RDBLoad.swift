@@ -45,8 +45,8 @@ public final class RDBLoad {
     public var progress: (done: Int, of: Int) { (file.offset, byteCount) }
     public var began: Int64 { startedAt }
 
-    /// Loads a slice more; true when all is loaded. No stripe is held, and no other loop changes the keyspace.
-    /// Errors: the file is damaged, or of another kind; what came before is loaded.
+    /// Loads a slice more; true when all is loaded. No stripe is held, and no other loop changes the
+    /// keyspace. Errors: the file is damaged, or of another kind; what came before is loaded.
     public func slice() throws(FileFailure) -> Bool {
         let end = file.offset + RDBLoad.sliceBytes
         report()
