@@ -34,7 +34,9 @@ public final class RDBLoad {
         guard descriptor >= 0 else { throw FileFailure("\(path): \(String(cString: strerror(errno)))") }
         var facts = stat()
         byteCount = fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
-        file = RDBFile(checks: server.configuration.rdbChecksum)
+        // A value has to fit into RAM; a count that a damaged file has must not take more than that.
+        let most = max(server.store.ledger.limit, 1 << 20)
+        file = RDBFile(checks: server.configuration.rdbChecksum, valueBytesMax: most)
         startedAt = server.fronts[0].worker.now
         reportedAt = startedAt
     }
