@@ -40,7 +40,7 @@ public final class Saver: @unchecked Sendable {
     var facts: Facts { state.withLock { $0 } }
     var isRunning: Bool { facts.startedAt != nil }
 
-    /// Changes made to the keyspace since the last file. The world stands still, or it is a guess.
+    /// Changes made to the keyspace since the last file; while other loops run, a little late.
     var changes: UInt64 {
         let all = server.fronts.reduce(0) { $0 &+ $1.keys.changes }
         return all &- facts.changesSaved

@@ -1,5 +1,6 @@
 import Glibc
 import Primitives
+import Synchronization
 
 /// What a write does to a key's expiry.
 public enum ExpiryChange: Sendable {
@@ -64,8 +65,12 @@ public final class StagedKeys {
     private var capacity = 64
     private var lockedStripes: [Int] = []
     private var lockedOne = -1
-    /// Changes made since start, for INFO.
-    public var changes: UInt64 = 0
+    /// Changes made since start: written by its own loop, looked at by the first for the `save` points.
+    public var changes: UInt64 {
+        get { changesWord.load(ordering: .relaxed) }
+        set { changesWord.store(newValue, ordering: .relaxed) }
+    }
+    private let changesWord = Atomic<UInt64>(0)
     /// A read by this command makes values hotter and may promote them (CLIENT NO-TOUCH, DUMP: no).
     public var touches = true
     /// Values read by this command may stay in RAM.
