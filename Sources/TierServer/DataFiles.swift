@@ -86,6 +86,16 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
         registered[number] = slot.version
     }
 
+    /// Makes the ring forget files that are closed: it would keep the blocks of deleted ones. On the first
+    /// loop, now and then.
+    func forgetClosed(_ ring: inout Ring) {
+        for number in 1..<DataFiles.slots where registered[number] != 0 {
+            guard table.withLock({ $0[number].descriptor < 0 }) else { continue }
+            do throws(RingError) { try ring.setFile(FileSlot(UInt32(number)), to: nil) } catch { return }
+            registered[number] = 0
+        }
+    }
+
     func carryOut(_ worker: StoreWorker) {
         while let request = worker.takeRequest() {
             worker.complete(request.token, result: carryOut(request))

@@ -300,7 +300,10 @@ final class EventLoop {
             closeIdleConnections()
             closeSlowReaders()
         }
-        if index == 0 { server.cron(self) }
+        if index == 0 {
+            server.files.forgetClosed(&ring)
+            server.cron(self)
+        }
     }
 
     /// client-output-buffer-limit, soft part: over the limit for too long.

@@ -213,14 +213,15 @@ public final class Server: @unchecked Sendable {
     /// Serves until SIGTERM, SIGINT or SHUTDOWN. The calling thread becomes the first loop.
     public func run() throws(StartError) {
         let first = try makeLoop(0)
+        memory.baseline()
+        first.setTime()
+        try load()
         for index in 1..<max(1, mailboxes.count) { startThread(index) }
         logStart()
-        memory.baseline()
-        try load()
         first.run()
         for thread in threads { pthread_join(thread, nil) }
         let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
-        let isSaved = !saves || state.busyness.isLoading || state.saver.saveAtEnd()
+        let isSaved = state.saver.end(saving: saves && !state.busyness.isLoading)
         do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store.log) } catch {
             log.write(.warning, error.description)
         }

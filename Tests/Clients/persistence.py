@@ -1,6 +1,7 @@
 """Saving: RDB files written beside writes, loaded by a real redis-server, and files of its loaded here."""
 import os
 import random
+import re
 import shutil
 import threading
 
@@ -128,10 +129,13 @@ def save_and_its_facts(tierd, check, wait_until):
             raise AssertionError(f"{command} taken")
         except redis.ResponseError as error:
             check("syntax error" in str(error), error)
+    # In a transaction it comes after it.
+    check(client.pipeline().bgsave().set("k", "v").execute() == [True, True], "BGSAVE in a transaction")
+    wait_until(lambda: client.info("persistence")["rdb_saves"] == 2, "the save that was scheduled")
     # A save point: one change within a second.
     client.config_set("save", "1 1")
     client.set("k", "v")
-    wait_until(lambda: client.info("persistence")["rdb_saves"] == 2, "the save point")
+    wait_until(lambda: client.info("persistence")["rdb_saves"] == 3, "the save point")
     client.config_set("save", "")
     check(not [name for name in os.listdir(server.directory) if name.startswith("temp-")], "temporary files")
     # A name that cannot be: the directory of that name is in the way.
@@ -233,6 +237,8 @@ def clients_are_told_of_loading(tierd, redis_server, check, wait_until):
         facts = client.info("persistence")
         check(not facts["loading"] or 0 <= float(facts["loading_loaded_perc"]) <= 100, facts)
     check(told > 0, "nobody was told")
+    said = re.search(r"DB loaded from disk: ([0-9.]+) seconds", open(server.log.name).read())
+    check(said and float(said[1]) < 600, said)
     check(client.dbsize() == 300_000 and client.hget("h299999", "a") == b"299999", "loaded")
     server.stop()
 
@@ -257,5 +263,6 @@ def last_save(tierd, check, wait_until):
         except redis.ConnectionError:
             pass
         check(server.wait() == 0, words)
+        check(not [name for name in os.listdir(server.directory) if name.startswith("temp-")], "temporary files")
         if saves:
             check(os.path.exists(server.directory + "/dump.rdb"), words)

@@ -37,12 +37,17 @@ enum SavingCommands {
         call.reply.ok()
     }
 
-    /// BGSAVE [SCHEDULE] → that it has begun.
+    /// BGSAVE [SCHEDULE] → that it has begun; in a transaction, that it will soon.
     static func saveInBackground(_ call: Call) throws(CommandError) {
         if call.wordCount > 2 || call.wordCount == 2 && !call.arguments[1].matches("schedule") {
             throw .syntax
         }
-        _ = try call.server.saver.begin()
+        let saver = call.server.saver!
+        if call.isInside, !saver.isRunning {
+            saver.schedule()
+            return call.reply.simple("Background saving scheduled")
+        }
+        _ = try saver.begin()
         call.reply.simple("Background saving started")
     }
 

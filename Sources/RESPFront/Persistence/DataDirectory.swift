@@ -13,7 +13,7 @@ public struct FileFailure: Error, CustomStringConvertible {
 public protocol DataDirectory: AnyObject {
     /// An empty file for writing, under a name of its own until it is closed.
     func create(_ name: String) throws(FileFailure) -> DiskFile
-    /// Closes a file; from now on it has this name, after a crash too.
+    /// Closes a file; from now on it has this name, after a crash too. On an error it is deleted.
     func close(_ file: DiskFile, as name: String) throws(FileFailure)
     /// Closes a file and deletes it.
     func discard(_ file: DiskFile)

@@ -54,7 +54,10 @@ public final class Saver: @unchecked Sendable {
         if isRunning { throw .message("ERR Background save already in progress") }
         guard let directory else { throw .message("ERR there is no directory to save to") }
         let now = server.fronts[0].worker.now
-        state.withLock { $0.lastTried = now / 1000 }
+        state.withLock {
+            $0.lastTried = now / 1000
+            $0.isScheduled = false
+        }
         let file: DiskFile
         do throws(FileFailure) { file = try directory.create("temp-\(server.processID).rdb") } catch {
             state.withLock { $0.lastSucceeded = false }
@@ -63,10 +66,7 @@ public final class Saver: @unchecked Sendable {
         }
         changesAtStart = server.fronts.reduce(0) { $0 &+ $1.keys.changes }
         number += 1
-        state.withLock {
-            $0.startedAt = now
-            $0.isScheduled = false
-        }
+        state.withLock { $0.startedAt = now }
         snapshot = server.store.beginRDB(
             file, facts(now), wake: { [unowned server] in server.fronts[0].wake() },
             unreadable: { [unowned server] key in
@@ -99,7 +99,6 @@ public final class Saver: @unchecked Sendable {
         if failure == nil {
             do throws(FileFailure) { try directory!.close(file, as: name) } catch {
                 failure = error.description
-                directory!.discard(file)
             }
         } else {
             directory!.discard(file)
@@ -135,7 +134,7 @@ public final class Saver: @unchecked Sendable {
         state.withLock { $0.changesSaved = changes }
     }
 
-    /// BGSAVE SCHEDULE.
+    /// Saves soon: BGSAVE in a transaction, whose changes are one step.
     func schedule() { state.withLock { $0.isScheduled = true } }
 
     // MARK: By itself
@@ -156,10 +155,12 @@ public final class Saver: @unchecked Sendable {
 
     // MARK: At once
 
-    /// The last save, after all loops have ended; false if it failed.
-    public func saveAtEnd() -> Bool {
+    /// After all loops have ended: what runs is abandoned, and everything is saved if it is to be; false
+    /// if that failed.
+    public func end(saving: Bool) -> Bool {
         abandon()
         finish()
+        guard saving else { return true }
         server.log(.notice, "Saving the final RDB snapshot before exiting.")
         do throws(CommandError) { try saveNow() } catch {
             server.log(.warning, "Error trying to save the DB: \(error)")

@@ -100,6 +100,18 @@ extension StagedKeys {
     /// A structure for changing.
     func beginStructureChange(_ i: Int) throws(CommandError) -> LentStructure { try beginChange(i).structure }
 
+    /// Takes a member out of a large hash or set; the key with the last one. False if it is not there.
+    func remove(_ member: ByteView, from structure: LentStructure, _ i: Int) throws(CommandError) -> Bool {
+        let isThere = structure.with(TableStructure.self) { $0.find(member) != nil }
+        guard isThere else { return false }
+        let left = try beginStructureChange(i).with(TableStructure.self) {
+            _ = $0.remove(member)
+            return $0.count
+        }
+        if left == 0 { delete(i) }
+        return true
+    }
+
     /// Opens or closes a gap in a flat value: `removing` bytes at `offset` make way for `inserting` bytes,
     /// which are the caller's to write. Returns where the value is now.
     func splice(

@@ -48,6 +48,11 @@ public struct Record {
             && csystem_crc32c(0, at + 4, byteCount - 4) == checksum
     }
 
+    /// Whether it is the record that was written to `address` for a key of this hash.
+    func stands(at address: Address, hash: UInt64) -> Bool {
+        self.hash == hash && segmentVersion & 0x3ff == address.version
+    }
+
     /// Whether lengths fit into `available` bytes and each other.
     func hasSoundLengths(available: Int) -> Bool {
         guard available >= Record.headerSize else { return false }

@@ -9,7 +9,6 @@ import Primitives
 final class RDBSnapshot: SnapshotFormat {
     /// Demoted keys a worker has in hand at most, read or to be read.
     private static let coldMost = 128
-    private static let readPiece = 512 << 10
 
     private let file: SnapshotFile
     private let checks: Bool
@@ -207,7 +206,7 @@ final class RDBSnapshot: SnapshotFormat {
         if key.memory == nil { key.memory = SnapshotFile.Memory(length, store.extents) }
         guard let memory = key.memory else { return fail(key, worker) }
         part.reading += 1
-        let piece = min(length - key.received, RDBSnapshot.readPiece)
+        let piece = min(length - key.received, StoreWorker.readPieceBytes)
         worker.request(
             .read, offset: position + key.received, length: piece, memory: memory.at + key.received,
             .other { [unowned worker] result in
@@ -230,9 +229,8 @@ final class RDBSnapshot: SnapshotFormat {
     private func take(_ key: ColdKey, _ worker: StoreWorker, _ part: SnapshotPart) {
         guard !worker.snapshot!.isAbandoned, let memory = key.memory else { return }
         let offset = key.address.offset & 4095, record = Record(memory.at + offset)
-        guard record.isSound(available: memory.count - offset), record.hash == key.hash,
-            record.segmentVersion & 0x3ff == key.address.version,
-            let type = ValueType(rawValue: record.type & 15)
+        guard record.isSound(available: memory.count - offset),
+            record.stands(at: key.address, hash: key.hash), let type = ValueType(rawValue: record.type & 15)
         else {
             worker.counters.checksumErrors += 1
             return key.key.withView { onUnreadable($0) }

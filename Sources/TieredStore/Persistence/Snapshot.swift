@@ -18,7 +18,6 @@ public final class Snapshot: @unchecked Sendable {
     /// For each set of tables the number of the database it was when the picture was taken.
     let databases: [Int]
     private let places: UnsafeMutablePointer<UInt64>
-    private let stripes: Int
     private let walking: Atomic<Int>
     private let draining: Atomic<Int>
     private let failed = Atomic<Bool>(false)
@@ -36,7 +35,7 @@ public final class Snapshot: @unchecked Sendable {
         self.format = format
         self.file = file
         self.ended = ended
-        stripes = store.options.stripes
+        let stripes = store.options.stripes
         parts = store.workers.map { SnapshotPart(worker: $0.index, step: store.options.workers) }
         databases = (0..<store.options.databases).map {
             store.stripes.logicalDatabase(of: $0, databases: store.options.databases)
@@ -136,7 +135,6 @@ final class SnapshotPart {
     var isDrained = false
     /// Bytes that may still be saved in this turn.
     var budget = 0
-    var keys = 0
     /// Being filled.
     var block: SnapshotFile.Block?
     /// The database the block's next key is in, as the file has it.

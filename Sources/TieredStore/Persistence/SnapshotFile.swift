@@ -1,5 +1,6 @@
 import Glibc
 import Primitives
+import Synchronization
 
 /// The file a snapshot is written to. Any worker reserves ranges of it and fills blocks; the first worker
 /// writes them, in whatever order they are full.
@@ -68,7 +69,8 @@ final class SnapshotFile: @unchecked Sendable {
     private var writing = 0
     private var written = 0
     private var isSyncing = false
-    private var failure = 0
+    /// errno of the first write that failed, or 0.
+    private let failure = Atomic<Int>(0)
 
     /// `checks`: the CRC64 of the whole is wanted. `workers`: how many fill blocks at a time.
     init(
@@ -135,11 +137,12 @@ final class SnapshotFile: @unchecked Sendable {
         return end
     }
 
-    /// errno of the first write that failed, or 0.
-    var error: Int {
-        lock.lock()
-        defer { lock.unlock() }
-        return failure
+    /// errno of the first write that failed, or 0. Asked for each key.
+    var error: Int { failure.load(ordering: .relaxed) }
+
+    /// The first worker's, which alone hears of failures.
+    private func note(failure code: Int) {
+        if error == 0 { failure.store(code, ordering: .relaxed) }
     }
 
     /// Whether everything submitted has been written, or has failed.
@@ -187,7 +190,7 @@ final class SnapshotFile: @unchecked Sendable {
         lock.lock()
         writing -= 1
         written += block.fill
-        if result != block.fill, failure == 0 { failure = result < 0 ? -result : Int(EIO) }
+        if result != block.fill { note(failure: result < 0 ? -result : Int(EIO)) }
         if block.isPooled {
             block.fill = 0
             block.offset = nil
@@ -208,7 +211,7 @@ final class SnapshotFile: @unchecked Sendable {
         worker.request(.sync, file, offset: 0, length: 0, memory: nil, .other { result in
             self.lock.lock()
             self.isSyncing = false
-            if result < 0, self.failure == 0 { self.failure = -result }
+            if result < 0 { self.note(failure: -result) }
             self.lock.unlock()
             end(result)
         })

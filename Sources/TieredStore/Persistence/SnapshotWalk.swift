@@ -34,7 +34,6 @@ extension StoreWorker {
         if snapshot.isAbandoned {
             guard part.reading == 0 else { return }
             part.block = nil
-            part.job = nil
         } else {
             guard snapshot.format.isDrained(part) else { return }
             if let block = part.block, block.fill > 0 { snapshot.file.submit(block) }
@@ -116,9 +115,7 @@ extension StoreWorker {
     ) -> Bool {
         if snapshot.isAbandoned { return true }
         if let expiry = entry.expiry, expiry <= now { return true }
-        let isSaved = snapshot.format.save(entry, tables, self, part, urgently: urgently)
-        if isSaved { part.keys += 1 }
-        return isSaved
+        return snapshot.format.save(entry, tables, self, part, urgently: urgently)
     }
 
     // MARK: Changes meanwhile

@@ -75,7 +75,7 @@ extension StoreWorker {
 
     /// A longer read goes in pieces: the kernel prepares the memory for one while it is being asked for,
     /// which for 24 MiB holds the loop up for 10 ms.
-    private static var readPieceBytes: Int { 512 << 10 }
+    static var readPieceBytes: Int { 512 << 10 }
 
     /// A piece has arrived: asks for the next one; false when there is none, or the piece is not whole.
     private func readOn(_ leader: UInt32, result: Int) -> Bool {
@@ -142,8 +142,7 @@ extension StoreWorker {
         let record = Record(memory + offset)
         let isSliced = record.hasSoundLengths(available: length - offset) && isRestoredInSlices(record)
         guard isSliced || record.isSound(available: length - offset),
-            record.hash == staging[index].pointee.hash,
-            record.segmentVersion & 0x3ff == address.version
+            record.stands(at: address, hash: staging[index].pointee.hash)
         else {
             staging[index].pointee.state = .failed
             return true

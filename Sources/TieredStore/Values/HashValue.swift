@@ -211,14 +211,7 @@ extension HashValue {
             FlatList.seal(p, count: count)
             return true
         case .structure(let structure):
-            let isThere = structure.with(TableStructure.self) { $0.find(field) != nil }
-            guard isThere else { return false }
-            let left = try keys.beginStructureChange(i).with(TableStructure.self) {
-                _ = $0.remove(field)
-                return $0.count
-            }
-            if left == 0 { keys.delete(i) }
-            return true
+            return try keys.remove(field, from: structure, i)
         }
     }
 

@@ -209,14 +209,7 @@ extension SetValue {
         case .flat(let bytes):
             return isIntset ? try remove(member, Intset(bytes)) : try remove(member, FlatList(bytes))
         case .structure(let structure):
-            let isThere = structure.with(TableStructure.self) { $0.find(member) != nil }
-            guard isThere else { return false }
-            let left = try keys.beginStructureChange(i).with(TableStructure.self) {
-                _ = $0.remove(member)
-                return $0.count
-            }
-            if left == 0 { keys.delete(i) }
-            return true
+            return try keys.remove(member, from: structure, i)
         }
     }
 

@@ -2,7 +2,7 @@
 
 Method: the values are set, DUMP is asked for each, then SAVE; RDB file and DUMP encode values alike.
 """
-import os, shutil, subprocess, tempfile, time
+import os, shutil, subprocess, tempfile
 import redis
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -58,7 +58,7 @@ def main():
             clients[0].ping()
             break
         except redis.ConnectionError:
-            time.sleep(0.01)
+            os.sched_yield()
     clients[0].config_set("list-max-listpack-size", -2)
     fill(clients[0])
     clients[1].set("elsewhere", 9)
