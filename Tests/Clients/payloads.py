@@ -96,7 +96,7 @@ def word(random):
 def make(random):
     """An RDB type, its encoding, and the bytes of all that is in it."""
     count = random.choice((1, 1, 2, 5, 20, 127, 128, 129, 150))
-    words = list({word(random) for _ in range(count)})
+    words = list(dict.fromkeys(word(random) for _ in range(count)))
     flat = [part for field in words for part in (field, word(random))]
     kind = random.choice((1, 3, 4, 9, 10, 12, 13, 14))
     total = sum(len(part) + 11 for part in flat)

@@ -17,8 +17,9 @@ struct Zipmap {
     private func pair(_ offset: Int) -> (field: ByteView, value: ByteView, size: Int)? {
         let limit = bytes.count - 1
         var at = offset
-        func length() -> Int? {
-            guard at < limit, bytes[at] <= Zipmap.long else { return nil }
+        // 255 stands for the map's end instead of a field; before a value it reads as 254.
+        func length(most: UInt8) -> Int? {
+            guard at < limit, bytes[at] <= most else { return nil }
             let first = bytes[at]
             at += 1
             if first < Zipmap.long { return Int(first) }
@@ -26,10 +27,10 @@ struct Zipmap {
             at += 4
             return Int((bytes.base + at - 4).loadUnaligned(as: UInt32.self))
         }
-        guard let fieldCount = length(), fieldCount <= limit - at else { return nil }
+        guard let fieldCount = length(most: Zipmap.long), fieldCount <= limit - at else { return nil }
         let field = bytes[at..<at + fieldCount]
         at += fieldCount
-        guard let count = length(), at < limit else { return nil }
+        guard let count = length(most: .max), at < limit else { return nil }
         let free = Int(bytes[at])
         at += 1
         guard count + free <= limit - at else { return nil }
