@@ -15,6 +15,9 @@ extension Ring {
     static var fixedFile: UInt8 { 1 << 0 }
     @inlinable @inline(__always)
     static var selectBuffer: UInt8 { 1 << 5 }
+    /// RWF_DSYNC.
+    @inlinable @inline(__always)
+    static var durable: Int32 { 2 }
     @inlinable @inline(__always)
     static var silentOnSuccess: UInt8 { 1 << 6 }
     @inlinable @inline(__always)
@@ -87,6 +90,18 @@ extension Ring {
     ) {
         let entry = nextEntry()
         io_uring_prep_write(entry, Int32(bitPattern: file.index), address, length, offset)
+        finish(entry, token, flags: Ring.fixedFile)
+    }
+
+    /// As `write`; what was written is durable when it has ended (RWF_DSYNC).
+    @inlinable
+    public mutating func writeDurably(
+        _ file: FileSlot, from address: UnsafeRawPointer, length: UInt32,
+        at offset: UInt64, _ token: CompletionToken
+    ) {
+        let entry = nextEntry()
+        io_uring_prep_write(entry, Int32(bitPattern: file.index), address, length, offset)
+        entry.pointee.rw_flags = Ring.durable
         finish(entry, token, flags: Ring.fixedFile)
     }
 

@@ -59,6 +59,19 @@ public final class Configuration: @unchecked Sendable {
     /// An RDB file to begin with, wherever it is.
     public var load = ""
     public var rdbChecksum = true
+    public var appendOnly = false
+    public var appendSync = CommitPolicy.everySecond
+    public var appendFile = "appendonly.aof"
+    /// In `dir`.
+    public var appendDirectory = "appendonlydir"
+    /// Nothing is made durable while the append-only file is rewritten.
+    public var suspendsSync = false
+    /// A torn end of the append-only file is cut off, not refused.
+    public var loadsTruncated = true
+    /// The append-only file is rewritten when it has grown by so many percent, and is larger than so many
+    /// bytes; 0 percent: never by itself.
+    public var rewritePercentage = 100
+    public var rewriteMinBytes = 64 << 20
     public var protectedMode = true
     /// Relative to `dir`.
     public var tierPath = "tier.log"

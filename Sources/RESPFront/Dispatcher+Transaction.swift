@@ -174,12 +174,14 @@ extension Dispatcher {
         call.reply.array(transaction.count)
         call.isInside = true
         call.grantedRoom = room
+        front.beginGroup()
         for i in 0..<transaction.count {
             let row = transaction.rows[i], mark = session.output.count
             let result = front.runInside(row, transaction.requests[i], for: session)
             precondition(result == .done, "\(row.name) met a key its transaction had not prepared")
             if startMode == .on, session.replyMode != .on { session.obeyReplyMode(mark) }
         }
+        front.endGroup()
         call.isInside = false
         call.command = exec
         call.arguments = arguments

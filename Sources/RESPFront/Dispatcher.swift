@@ -377,7 +377,8 @@ struct Dispatcher: ~Copyable {
             reject(front, session, refusal(session, command, arguments))
             return .done
         }
-        if front.busyness.isBusy, let refusal = front.busyness.refusal(of: command) {
+        if front.busyness.isBusy, session !== front.replay,
+            let refusal = front.busyness.refusal(of: command) {
             command.rejected += 1
             reject(front, session, refusal)
             return .done
@@ -422,8 +423,10 @@ struct Dispatcher: ~Copyable {
                 break
             }
         }
-        if front.worker.isSnapshotting, command.flags.contains(.write),
-            front.waitsForSnapshot(session.token) { return .wait(.memory) }
+        if command.flags.contains(.write) {
+            if front.worker.isSnapshotting, front.waitsForSnapshot(session.token) { return .wait(.memory) }
+            if front.isRecording, front.waitsForLog(session.token) { return .wait(.memory) }
+        }
         if command.flags.contains(.growsMemory), command.alwaysNeedsValue {
             let bytes = keys.promotionBytes
             if bytes > 0, let outcome = admitMore(front, session, command, bytes) { return outcome }
@@ -433,6 +436,7 @@ struct Dispatcher: ~Copyable {
             if command.flags.contains(.stopsWorld) {
                 try front.server.stopWorld { () throws(CommandError) in
                     try command.handler(call)
+                    if front.isRecording { front.record(command, arguments, reply: output.view(from: mark)) }
                     if !front.readyKeys.isEmpty {
                         front.worker.runAlone { front.serveWaiters(session) }
                     }
@@ -449,6 +453,9 @@ struct Dispatcher: ~Copyable {
             }
             command.failed += 1
             ErrorText.write(error, command: command.name, to: call.reply)
+        }
+        if front.isRecording, !command.flags.contains(.stopsWorld) {
+            front.record(command, arguments, reply: output.view(from: mark))
         }
         if front.audience.isListening {
             front.publish(session, command, arguments)

@@ -1,9 +1,9 @@
 import Glibc
 
-/// A small file as a whole: for the configuration file, never for data.
-enum FileBytes {
+/// A small file as a whole: for the configuration file and the like, never for data.
+public enum FileBytes {
     /// All bytes of the file; nil and errno when it cannot be read.
-    static func read(_ path: String) -> [UInt8]? {
+    public static func read(_ path: String) -> [UInt8]? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
         defer { close(file) }
@@ -19,7 +19,7 @@ enum FileBytes {
     }
 
     /// Replaces the file so that a crash leaves the old or the new one; false and errno otherwise.
-    static func replace(_ path: String, with bytes: [UInt8]) -> Bool {
+    public static func replace(_ path: String, with bytes: [UInt8]) -> Bool {
         let fresh = "\(path).\(getpid()).tmp"
         let file = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard file >= 0 else { return false }

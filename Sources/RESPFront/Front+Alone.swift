@@ -18,6 +18,7 @@ extension Front {
                 do throws(CommandError) {
                     if !fetchWindow(&staged) { throw .unreadable }
                     try body()
+                    if isRecording { record(row, arguments, reply: .empty) }
                     if audience.isListening {
                         publishKeys(session, row)
                         if !readyKeys.isEmpty { serveWaiters(session) }

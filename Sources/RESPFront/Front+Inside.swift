@@ -44,6 +44,7 @@ extension Front {
             result = settle(row, error, reportsBlock)
         }
         guard result == .done else { return result }
+        if isRecording { record(row, arguments, reply: call.reply.written(since: mark), ready: ready) }
         if audience.isListening { publish(session, row, arguments) }
         countInside(row, arguments, session, csystem_ticks() &- start, mark)
         return .done

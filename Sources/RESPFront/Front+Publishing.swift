@@ -35,6 +35,7 @@ extension Front {
 
     /// Something happened to a key beside commands; its stripe is held.
     func keyChangedItself(_ change: KeyChange, _ key: ByteView, _ hash: UInt64, _ database: Int) {
+        if isRecording, change != .created { recordDeletion(key, database) }
         guard audience.isListening else { return }
         let (kind, event): (KeyspaceEvent, StaticString) =
             switch change {

@@ -62,6 +62,12 @@ public final class Front {
     var missesBefore: UInt64 = 0
     /// Queued by the running command.
     var notifications: [KeyNotification] = []
+    /// Where changes are recorded, while there is an append-only file.
+    var commitLog: CommitLog?
+    var isRecording: Bool { commitLog != nil }
+    /// `keys.changes` at the last record.
+    var recordedChanges: UInt64 = 0
+    var recordGroup = RecordGroup()
     /// Errors answered, by code, as in INFO errorstats.
     public internal(set) var errorCounts: [String: UInt64] = [:]
     public internal(set) var commandsProcessed: UInt64 = 0
@@ -120,7 +126,19 @@ public final class Front {
     public var pauseHasEnded: Bool { !pausedSessions.isEmpty && !isPaused }
 
     public func session(_ token: UInt32) -> Session? {
-        Int(token) < sessions.count ? sessions[Int(token)] : nil
+        Int(token) < sessions.count ? sessions[Int(token)] : token == Front.replayToken ? replay : nil
+    }
+
+    /// Token of the session recorded commands are run in.
+    static let replayToken = UInt32.max - 1
+    /// It, while there is one: it is no client, and only `Replay` lets it go on.
+    var replay: Session?
+    var replayIsRunnable = false
+
+    func goOnReplaying() {
+        guard let replay else { return }
+        replay.wait = .none
+        runInput(replay)
     }
 
     /// Bytes held for clients, their staged values and scripts, refreshed now and then by the loop that owns
@@ -213,7 +231,7 @@ public final class Front {
         for token in woken {
             guard let session = session(token), session.wait == .reads || session.wait == .memory
             else { continue }
-            goOn(session)
+            if session === replay { replayIsRunnable = true } else { goOn(session) }
         }
         woken.removeAll(keepingCapacity: true)
     }
@@ -223,7 +241,7 @@ public final class Front {
 
     /// A save has ended: clients that wait for it go on in `resume`.
     func resumeSavers() {
-        for session in sessions.compactMap({ $0 }) where session.saveNumber != nil {
+        for session in sessions.compactMap({ $0 }) where session.saveNumber != nil || session.reload != nil {
             worker.makeRunnable(session.token)
         }
     }
@@ -238,6 +256,22 @@ public final class Front {
             worker.makeRunnable(token)
         }
         return mustWait
+    }
+
+    /// Whether the running command had better be tried again in the next turn: the append-only file does not
+    /// keep up.
+    func waitsForLog(_ token: UInt32) -> Bool {
+        guard commitLog!.isCongested else { return false }
+        keys.end()
+        worker.makeRunnable(token)
+        return true
+    }
+
+    /// Replies of this loop that wait for commits to become durable: another loop asks.
+    var holdsReplies: Bool { holding.load(ordering: .relaxed) }
+    private let holding = Atomic<Bool>(false)
+    public func setHolding(_ isHolding: Bool) {
+        if isHolding != holding.load(ordering: .relaxed) { holding.store(isHolding, ordering: .relaxed) }
     }
 
     /// Clients are no longer paused.

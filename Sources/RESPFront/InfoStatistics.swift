@@ -17,14 +17,10 @@ extension Info {
             ("rdb_current_bgsave_time_sec", saves.startedAt.map { "\((now - $0) / 1000)" } ?? "-1"),
             ("rdb_saves", "\(saves.count)"), ("rdb_last_cow_size", "0"), 
             ("rdb_last_load_keys_expired", "\(server.lastLoad?.keysExpired ?? 0)"),
-            ("rdb_last_load_keys_loaded", "\(server.lastLoad?.keysLoaded ?? 0)"), ("aof_enabled", "0"),
-            ("aof_rewrite_in_progress", "0"), ("aof_rewrite_scheduled", "0"),
-            ("aof_last_rewrite_time_sec", "-1"), ("aof_current_rewrite_time_sec", "-1"),
-            ("aof_last_bgrewrite_status", "ok"), ("aof_rewrites", "0"),
-            ("aof_rewrites_consecutive_failures", "0"), ("aof_last_write_status", "ok"),
-            ("aof_last_cow_size", "0"), ("module_fork_in_progress", "0"),
-            ("module_fork_last_cow_size", "0"),
+            ("rdb_last_load_keys_loaded", "\(server.lastLoad?.keysLoaded ?? 0)"),
         ]
+        rows += appendOnly(server, now)
+        rows += [("module_fork_in_progress", "0"), ("module_fork_last_cow_size", "0")]
         if let load = server.load {
             let (done, all) = load.progress, seconds = max(1, (now - load.began) / 1000)
             rows += [
@@ -34,6 +30,29 @@ extension Info {
                 ("loading_eta_seconds", "\(done == 0 ? 1 : Int64(all - done) * seconds / Int64(done))"),
             ]
         }
+        return rows
+    }
+
+    private static func appendOnly(_ server: ServerState, _ now: Int64) -> Rows {
+        let file = server.appendOnly!, facts = file.facts
+        var rows: Rows = [
+            ("aof_enabled", file.state == .off ? "0" : "1"),
+            ("aof_rewrite_in_progress", facts.rewriteStartedAt == nil ? "0" : "1"),
+            ("aof_rewrite_scheduled", facts.isScheduled ? "1" : "0"),
+            ("aof_last_rewrite_time_sec", "\(facts.lastRewriteSeconds)"),
+            ("aof_current_rewrite_time_sec", facts.rewriteStartedAt.map { "\((now - $0) / 1000)" } ?? "-1"),
+            ("aof_last_bgrewrite_status", facts.lastRewriteSucceeded ? "ok" : "err"),
+            ("aof_rewrites", "\(facts.rewrites)"), ("aof_rewrites_consecutive_failures", "\(facts.failures)"),
+            ("aof_last_write_status", server.busyness.isUnwritable ? "err" : "ok"), ("aof_last_cow_size", "0"),
+        ]
+        guard let log = file.log, file.state != .off else { return rows }
+        rows += [
+            ("aof_current_size", "\(file.byteCount)"), ("aof_base_size", "\(facts.rewrittenBytes)"),
+            ("aof_pending_rewrite", "0"), ("aof_buffer_length", "\(log.pendingBytes)"),
+            ("aof_pending_bio_fsync", log.syncIsPending ? "1" : "0"),
+            ("aof_delayed_fsync", "\(log.delayedSyncs)"),
+            ("aof_commits", "\(log.mark)"), ("aof_commits_durable", "\(log.durable)"),
+        ]
         return rows
     }
 

@@ -70,6 +70,9 @@ public final class Busyness: Sendable {
     private let running = Atomic<Int>(0)
     private let tickets = Atomic<UInt64>(0)
     private let loading = Atomic<Bool>(false)
+    /// Why nothing may be written; nil while it may.
+    private let unwritable = Mutex<String?>(nil)
+    private let refusesWrites = Atomic<Bool>(false)
     /// The process is to end, whatever runs.
     private let ending = Atomic<Bool>(false)
 
@@ -83,6 +86,15 @@ public final class Busyness: Sendable {
     func setLoading(_ isLoading: Bool) {
         guard loading.exchange(isLoading, ordering: .relaxed) != isLoading else { return }
         running.add(isLoading ? 1 : -1, ordering: .acquiringAndReleasing)
+    }
+
+    /// Writes are refused: what they change could not be kept.
+    public var isUnwritable: Bool { refusesWrites.load(ordering: .relaxed) }
+
+    func setUnwritable(_ why: String?) {
+        unwritable.withLock { $0 = why }
+        guard refusesWrites.exchange(why != nil, ordering: .relaxed) != (why != nil) else { return }
+        running.add(why != nil ? 1 : -1, ordering: .acquiringAndReleasing)
     }
 
     var isEnding: Bool { ending.load(ordering: .relaxed) }
@@ -101,6 +113,9 @@ public final class Busyness: Sendable {
             if command.flags.contains(.loading) { return nil }
             return .message("LOADING Redis is loading the dataset in memory")
         }
+        if isUnwritable, command.flags.contains(.write) || command.name == "ping",
+            let why = unwritable.withLock({ $0 }) { return .message(why) }
+        if !hasSlowScript { return nil }
         return command.flags.contains(.allowBusy) ? nil : .message(refusal)
     }
 

@@ -313,6 +313,7 @@ final class ScriptRunner {
         front.keys.forgetKeys()
         call.isInside = true
         call.grantedRoom = 0
+        front.beginGroup()
         let arguments = max(0, words.count - 3 - keys), version = Int(session.version.rawValue)
         let outcome = script.isFunction
             ? engine.call(handle, name: script.name, keys: keys, arguments: arguments, version: version) {
@@ -322,6 +323,7 @@ final class ScriptRunner {
                 words[3 + $0]
             }
         isRunning = false
+        front.endGroup()
         let wasKilled = front.scriptPhase.phase == .toBeEnded
         front.scriptPhase.finish()
         if isSlow { front.server.busyness.add(-1, isFunction: script.isFunction) }
@@ -425,6 +427,11 @@ final class ScriptRunner {
         let writes = row.flags.contains(.write)
         if writes, isReadOnly {
             return refuse("ERR Write commands are not allowed from read-only scripts.")
+        }
+        if writes, front.busyness.isUnwritable, let refusal = front.busyness.refusal(of: row) {
+            replies.truncate(to: 0)
+            ErrorText.write(refusal, command: row.name, to: ReplyWriter(replies))
+            return replies.view
         }
         if row.flags.contains(.growsMemory), hasNoRoom {
             return refuse("OOM command not allowed when used memory > 'maxmemory'.")

@@ -29,7 +29,8 @@ public final class ServerState: @unchecked Sendable {
     public var log: (LogLevel, String) -> Void = { _, _ in }
     public private(set) var saver: Saver!
     /// The file everything is loaded from, while it is. The first loop's.
-    public private(set) var load: RDBLoad?
+    public private(set) var load: (any DatasetLoad)?
+    public private(set) var appendOnly: AppendOnlyFile!
     /// Ends the process: what was to be loaded cannot be.
     public var fail: (String) -> Void = { _ in }
     /// A script's log line and its level, 0 (debug) to 3 (warning).
@@ -76,6 +77,7 @@ public final class ServerState: @unchecked Sendable {
         var random = Random(seed: seed)
         runID = String((0..<40).map { _ in "0123456789abcdef".randomElement(using: &random)! })
         saver = Saver(self, now: now)
+        appendOnly = AppendOnlyFile(self)
         fronts = store.workers.map { Front(server: self, worker: $0, extraRows: extraRows()) }
         applySettings()
     }
@@ -116,10 +118,19 @@ public final class ServerState: @unchecked Sendable {
 
     // MARK: Loading
 
-    /// Begins to load a file, before loops run. Errors: it cannot be opened.
-    public func beginLoading(_ path: String) throws(FileFailure) {
-        load = try RDBLoad(self, path: path)
-        busyness.setLoading(true)
+    /// Begins to load what there is, before loops run: the file `load` names, else the append-only file if
+    /// it is on, else `dbfilename`. Errors: it cannot be opened.
+    public func beginLoading() throws(FileFailure) {
+        let given = configuration.load
+        if !given.isEmpty {
+            load = try RDBLoad(self, path: given)
+        } else if let found = try appendOnly.find() {
+            load = found
+        } else if saver.directory?.exists(configuration.dbfilename) ?? false {
+            load = try RDBLoad(self, path: configuration.dbfilename)
+        }
+        if load != nil { return busyness.setLoading(true) }
+        if configuration.appendOnly { try appendOnly.begin(after: nil) }
     }
 
     /// Loads a slice more, on the first loop. Returns whether there is more to do at once.
@@ -127,17 +138,48 @@ public final class ServerState: @unchecked Sendable {
         guard let load else { return false }
         do throws(FileFailure) {
             guard try load.slice() else { return true }
+            self.load = nil
+            saver.loaded()
+            lastLoad = load
+            (load as? AOFLoad)?.end()
+            try beginAppending(after: load)
         } catch {
             fail("Fatal error loading the DB: \(error). Exiting.")
         }
-        self.load = nil
-        saver.loaded()
-        lastLoad = load
-        busyness.setLoading(false)
         return true
     }
     /// What was loaded at the start.
-    private(set) var lastLoad: RDBLoad?
+    private(set) var lastLoad: (any DatasetLoad)?
+
+    /// Everything is loaded: from now on changes are recorded, if they are to be.
+    private func beginAppending(after load: any DatasetLoad) throws(FileFailure) {
+        var failure: FileFailure?
+        standAlone {
+            replayClock = 0
+            for worker in store.workers { readClock(worker) }
+            guard configuration.appendOnly else { return }
+            do throws(FileFailure) { try appendOnly.begin(after: load as? AOFLoad) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        // Without a base nothing may be acknowledged yet.
+        if appendOnly.state != .waiting { ready() }
+    }
+
+    /// Everything is there, and can be served.
+    func ready() {
+        busyness.setLoading(false)
+        for front in fronts { front.post(.saveEnded) }
+    }
+
+    /// Unix milliseconds all loops take for the time while recorded commands are run again; 0: it is what
+    /// it is. Set by the first loop.
+    public var replayClock: Int64 {
+        get { replayClockWord.load(ordering: .relaxed) }
+        set { replayClockWord.store(newValue, ordering: .relaxed) }
+    }
+    private let replayClockWord = Atomic<Int64>(0)
+    /// Sets a worker's time to what it is. Set by the server.
+    public var readClock: (StoreWorker) -> Void = { _ in }
 
     /// Replaces everything by what a file has. The world stands still.
     func reload(_ path: String) throws(CommandError) {
@@ -151,6 +193,21 @@ public final class ServerState: @unchecked Sendable {
             }
         } catch { throw .message("ERR Error trying to load the RDB dump: \(error)") }
         saver.loaded()
+    }
+
+    /// Deletes everything and begins to load the append-only file, beside clients; those that wait for
+    /// saves go on at its end. The world stands still, and the file is flushed.
+    func reloadAppendOnly() throws(CommandError) {
+        do throws(FileFailure) {
+            guard let found = try appendOnly.close() else { throw FileFailure("there is none") }
+            for database in 0..<store.options.databases {
+                _ = fronts[0].worker.flush(database: database)
+            }
+            libraries.flush()
+            load = found
+        } catch { throw .message("ERR Error trying to load the AOF files: \(error)") }
+        busyness.setLoading(true)
+        fronts[0].wake()
     }
 
     // MARK: Statistics

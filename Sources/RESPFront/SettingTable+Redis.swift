@@ -12,10 +12,7 @@ extension SettingTable {
                 .stored("no")),
             Setting("cluster-enabled", .flag, .atStart, .stored("no"),
                 unavailable: "cluster mode is not available"),
-            Setting("appendonly", .flag, .stored("no"), caution: notSaved),
         ]
-
-    private static let notSaved = "there is no append-only file"
 
     private static func flag(_ name: String, _ initial: String, _ change: Setting.Change) -> Setting
     {
@@ -30,7 +27,7 @@ extension SettingTable {
     private static let yes = [
         "rdbcompression", "activerehashing", "stop-writes-on-bgsave-error", "repl-diskless-sync",
         "aof-rewrite-incremental-fsync", "cluster-require-full-coverage",
-        "rdb-save-incremental-fsync", "aof-load-truncated", "aof-use-rdb-preamble",
+        "rdb-save-incremental-fsync", "aof-use-rdb-preamble",
         "jemalloc-bg-thread", "cluster-allow-pubsubshard-when-down", "crash-log-enabled",
         "crash-memcheck-enabled", "cluster-allow-replica-migration", "replica-announced",
         "tls-session-caching",
@@ -39,7 +36,7 @@ extension SettingTable {
     private static let no = [
         "rdb-del-sync-files", "lazyfree-lazy-eviction", "lazyfree-lazy-expire",
         "lazyfree-lazy-server-del", "lazyfree-lazy-user-del", "lazyfree-lazy-user-flush",
-        "repl-disable-tcp-nodelay", "no-appendfsync-on-rewrite", "aof-timestamp-enabled",
+        "repl-disable-tcp-nodelay", "aof-timestamp-enabled",
         "activedefrag", "cluster-allow-reads-when-down", "aof-disable-auto-gc",
         "replica-ignore-disk-write-errors", "tls-cluster", "tls-replication",
         "tls-prefer-server-ciphers",
@@ -66,8 +63,6 @@ extension SettingTable {
             Setting(
                 "busy-reply-threshold", alias: "lua-time-limit", .integer(any),
                 .number(\.busyReplyThreshold)),
-            number("auto-aof-rewrite-percentage", "100"),
-            Setting("auto-aof-rewrite-min-size", .memory(any), .stored("67108864")),
             number("acllog-max-len", "128", any), number("shutdown-timeout", "10"),
             Setting("tracking-table-max-keys", .integer(any), .number(\.trackingTableMaxKeys)),
             number("socket-mark-id", "0", 0...Int64(UInt32.max)),
@@ -144,8 +139,7 @@ extension SettingTable {
             text("cluster-announce-ip"), text("cluster-announce-hostname"),
         ]
         + [
-            ("pidfile", ""), ("syslog-ident", "redis"), ("appendfilename", "appendonly.aof"),
-            ("appenddirname", "appendonlydir"), ("cluster-config-file", "nodes.conf"),
+            ("pidfile", ""), ("syslog-ident", "redis"), ("cluster-config-file", "nodes.conf"),
             ("ignore-warnings", ""), ("server_cpulist", ""), ("bio_cpulist", ""),
             ("aof_rewrite_cpulist", ""), ("bgsave_cpulist", ""),
         ].map { Setting($0.0, .text, .atStart, .stored($0.1)) }
@@ -163,7 +157,6 @@ extension SettingTable {
     }
 
     private static let choices: [Setting] = [
-        Setting("appendfsync", .choice(["everysec", "always", "no"]), .stored("everysec")),
         Setting("repl-diskless-load", .choice(["disabled", "on-empty-db", "swapdb"]),
             .stored("disabled")),
         Setting("oom-score-adj", .choice(["no", "yes", "relative", "absolute"]), .stored("no")),

@@ -5,7 +5,7 @@ import TieredStore
 /// defaults and checks, so that its configuration files and clients are understood.
 enum SettingTable {
     static let rows: [Setting] =
-        network + limits + memory + encodings + observation + tier + redisFlags + redisNumbers + redisTexts
+        network + limits + memory + encodings + observation + tier + appendOnly + redisFlags + redisNumbers + redisTexts
 
     private static let byName: [String: Int] = {
         var byName: [String: Int] = [:]
@@ -107,6 +107,20 @@ enum SettingTable {
             })),
         Setting("logfile", .text, .atStart, .text(\.logfile)),
         Setting("always-show-logo", .flag, .atStart, .flag(\.alwaysShowLogo)),
+    ]
+
+    private static let appendOnly: [Setting] = [
+        Setting("appendonly", .flag, .flag(\.appendOnly)),
+        Setting("appendfsync", .choice(["everysec", "always", "no"]), .property(
+            get: { $0.appendSync.rawValue }, set: { $0.appendSync = CommitPolicy(rawValue: $1)! })),
+        Setting("appendfilename", .checked(isList: false, SettingChecks.fileName), .atStart,
+            .text(\.appendFile)),
+        Setting("appenddirname", .checked(isList: false, SettingChecks.fileName), .atStart,
+            .text(\.appendDirectory)),
+        Setting("no-appendfsync-on-rewrite", .flag, .flag(\.suspendsSync)),
+        Setting("aof-load-truncated", .flag, .flag(\.loadsTruncated)),
+        Setting("auto-aof-rewrite-percentage", .integer(count), .number(\.rewritePercentage)),
+        Setting("auto-aof-rewrite-min-size", .memory(any), .number(\.rewriteMinBytes)),
     ]
 
     private static let tier: [Setting] = [

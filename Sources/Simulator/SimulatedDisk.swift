@@ -74,7 +74,7 @@ final class SimulatedDisk {
                 failed += 1
             }
             return request.length
-        case .write:
+        case .write, .durableWrite:
             if random.fraction() < faults.noSpace { return fail(ENOSPC) }
             if random.fraction() < faults.writeErrors {
                 // A torn write: a part of it has arrived.

@@ -19,6 +19,8 @@ final class Connection {
     var isClosing = false
     /// Unix milliseconds since when more bytes wait than the soft limit allows.
     var overLimitSince: Int64?
+    /// Commit that what is to be sent waits for.
+    var heldMark: UInt64 = 0
     /// Receiving was stopped because the session could not take more.
     var isHeldBack = false
 

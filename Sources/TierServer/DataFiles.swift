@@ -26,8 +26,11 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
 
     // MARK: Names
 
-    func create(_ name: String) throws(FileFailure) -> DiskFile {
-        let descriptor = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    func create(_ name: String, isDirect: Bool) throws(FileFailure) -> DiskFile {
+        let flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC
+        var descriptor = open(name, flags | (isDirect ? csystem_o_direct : 0), 0o644)
+        // Some file systems have no way past their cache; durable writes are durable there, too.
+        if descriptor < 0, isDirect, errno == EINVAL { descriptor = open(name, flags, 0o644) }
         if descriptor < 0 { throw DataFiles.failure(name) }
         let number = table.withLock { slots -> Int? in
             guard let free = slots.indices.dropFirst().first(where: { slots[$0].descriptor < 0 })
@@ -45,14 +48,69 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
     func close(_ file: DiskFile, as name: String) throws(FileFailure) {
         let slot = take(file)
         Glibc.close(slot.descriptor)
-        guard rename(slot.name, name) == 0 else {
+        guard Glibc.rename(slot.name, name) == 0 else {
             let failure = DataFiles.failure(name)
             unlink(slot.name)
             throw failure
         }
-        let directory = open(".", O_RDONLY | O_CLOEXEC)
+        try settle(name)
+    }
+
+    /// The name is there after a crash too.
+    private func settle(_ name: String) throws(FileFailure) {
+        let path = name.lastIndex(of: "/").map { String(name[..<$0]) } ?? "."
+        let directory = open(path, O_RDONLY | O_CLOEXEC)
         defer { Glibc.close(directory) }
         if fsync(directory) != 0 { throw DataFiles.failure(name) }
+    }
+
+    func close(_ file: DiskFile, at byteCount: Int) {
+        let slot = take(file)
+        // What lies behind is zeros: no harm if they stay.
+        _ = ftruncate(slot.descriptor, byteCount)
+        Glibc.close(slot.descriptor)
+    }
+
+    func byteCount(_ file: DiskFile) -> Int {
+        let descriptor = table.withLock { $0[Int(file.number)].descriptor }
+        var facts = stat()
+        return fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
+    }
+
+    func makeDirectory(_ name: String) throws(FileFailure) {
+        if mkdir(name, 0o755) != 0 {
+            if errno == EEXIST { return }
+            throw DataFiles.failure(name)
+        }
+        try settle(name)
+    }
+
+    func exists(_ name: String) -> Bool { access(name, F_OK) == 0 }
+
+    func contents(_ name: String) -> [UInt8]? { FileBytes.read(name) }
+
+    func replace(_ name: String, with bytes: [UInt8]) throws(FileFailure) {
+        guard FileBytes.replace(name, with: bytes) else { throw DataFiles.failure(name) }
+        try settle(name)
+    }
+
+    func rename(_ name: String, to other: String) throws(FileFailure) {
+        if Glibc.rename(name, other) != 0 { throw DataFiles.failure(name) }
+        try settle(other)
+        try settle(name)
+    }
+
+    func delete(_ name: String) {
+        // Its blocks are given back when it is closed: not by this thread.
+        let descriptor = open(name, O_RDONLY | O_CLOEXEC)
+        unlink(name)
+        guard descriptor >= 0 else { return }
+        var thread = pthread_t()
+        let status = pthread_create(&thread, nil, { pointer in
+            Glibc.close(Int32(Int(bitPattern: pointer)))
+            return nil
+        }, UnsafeMutableRawPointer(bitPattern: Int(descriptor)))
+        if status == 0 { pthread_detach(thread) } else { Glibc.close(descriptor) }
     }
 
     func discard(_ file: DiskFile) {
@@ -110,7 +168,7 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
         case .allocate:
             return fallocate(descriptor, 0, request.offset, request.length) == 0 ? 0 : -Int(errno)
         case .sync: return fdatasync(descriptor) == 0 ? 0 : -Int(errno)
-        case .read, .write:
+        case .read, .write, .durableWrite:
             while done < request.length {
                 let at = request.memory! + done, offset = request.offset + done
                 let count = request.kind == .read
@@ -121,6 +179,7 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
                 if count == 0 { break }
                 done += count
             }
+            if request.kind == .durableWrite, fdatasync(descriptor) != 0 { return -Int(errno) }
             return done
         }
     }

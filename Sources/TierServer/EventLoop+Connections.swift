@@ -3,6 +3,7 @@ import IOUring
 import Primitives
 import RESPFront
 import RESPWire
+import TieredStore
 
 /// Sockets of one loop: accepting, receiving, sending, closing.
 extension EventLoop {
@@ -116,6 +117,9 @@ extension EventLoop {
     func sendReplies() {
         guard !front.touched.isEmpty else { return }
         swap(&touched, &front.touched)
+        let file = server.state.appendOnly!
+        mark = file.holdsReplies ? file.log!.mark : 0
+        if mark > 0, mark <= file.log!.durable { mark = 0 }
         for slot in touched {
             guard let connection = connections[Int(slot)], !connection.isClosing else { continue }
             send(connection)
@@ -142,6 +146,28 @@ extension EventLoop {
         swap(&connection.sending, &session.output)
         session.unsentBytes = connection.sending.count
         front.outputBytes &+= UInt64(connection.sending.count)
+        if mark > 0 {
+            connection.heldMark = mark
+            held.append(connection)
+            return front.setHolding(true)
+        }
+        sendSilently(connection)
+    }
+
+    /// Sends replies that wait no more.
+    func releaseReplies() {
+        guard let first = held.first else { return }
+        let durable = server.state.appendOnly.log!.durable
+        guard first.heldMark <= durable || !server.state.appendOnly.holdsReplies else { return }
+        while let connection = held.first,
+            connection.heldMark <= durable || !server.state.appendOnly.holdsReplies {
+            _ = held.popFirst()
+            if !connection.isClosing { sendSilently(connection) }
+        }
+        front.setHolding(!held.isEmpty)
+    }
+
+    private func sendSilently(_ connection: Connection) {
         // More than one send takes goes on with what the silent one leaves: see `advance`.
         let length = min(connection.sending.count, Ring.sendLimit)
         connection.silentResult = Int32(length)

@@ -36,6 +36,10 @@ final class EventLoop {
     var touched: [UInt32] = []
     var settled: [Connection] = []
     var rearmed: [Connection] = []
+    /// Connections whose replies wait until what they tell of is durable, oldest first.
+    /// Commit that replies sent in this turn have to wait for; 0: none.
+    var mark: UInt64 = 0
+    var held = RingQueue<Connection>()
     var isStopping = false
     var nextCron: UInt64 = 0
     var cronCount = 0
@@ -140,7 +144,9 @@ final class EventLoop {
         let isLoading = index == 0 && server.state.loadSlice()
         let hasMore = worker.background() || isLoading
         front.endTurn()
+        if index == 0 { server.state.appendOnly.pump() }
         handOverDiskRequests()
+        releaseReplies()
         sendReplies()
         rearm()
         server.world.yield(index)
@@ -160,9 +166,13 @@ final class EventLoop {
         return wait
     }
 
-    func setTime() {
+    func setTime() { EventLoop.setTime(worker, server.state.replayClock) }
+
+    /// `replayed`: the time recorded commands saw, while they are run again; else 0.
+    static func setTime(_ worker: StoreWorker, _ replayed: Int64) {
         worker.setTime(
-            milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: csystem_monotonic_ns())
+            milliseconds: replayed == 0 ? Int64(csystem_realtime_us() / 1000) : replayed,
+            nanoseconds: csystem_monotonic_ns())
     }
 
     /// Hands over what the store wants read and waits until a disk request has ended, while everything
@@ -250,6 +260,8 @@ final class EventLoop {
                     at: offset, token)
             case .write:
                 ring.write(file, from: request.memory!, length: length, at: offset, token)
+            case .durableWrite:
+                ring.writeDurably(file, from: request.memory!, length: length, at: offset, token)
             case .allocate:
                 ring.allocate(file, at: offset, length: UInt64(length), token)
             case .sync: ring.dataSync(file, token)

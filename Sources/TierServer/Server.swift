@@ -92,6 +92,7 @@ public final class Server: @unchecked Sendable {
     private func connectState() {
         state.runAlone = { body in body() }
         state.saver.directory = files
+        state.readClock = { EventLoop.setTime($0, 0) }
         state.fail = { [log] text in
             log.write(.warning, text)
             exit(1)
@@ -221,7 +222,9 @@ public final class Server: @unchecked Sendable {
         first.run()
         for thread in threads { pthread_join(thread, nil) }
         let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
-        let isSaved = state.saver.end(saving: saves && !state.busyness.isLoading)
+        let isLoaded = !state.busyness.isLoading
+        let isFlushed = state.appendOnly.end()
+        let isSaved = state.saver.end(saving: saves && isLoaded) && isFlushed
         do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store.log) } catch {
             log.write(.warning, error.description)
         }
@@ -230,11 +233,9 @@ public final class Server: @unchecked Sendable {
         if !isSaved { exit(1) }
     }
 
-    /// Begins to load what there is: the file `load` names, or `dbfilename` if it exists.
+    /// Begins to load what there is.
     private func load() throws(StartError) {
-        let given = configuration.load, path = given.isEmpty ? configuration.dbfilename : given
-        if given.isEmpty, access(path, F_OK) != 0 { return }
-        do throws(FileFailure) { try state.beginLoading(path) } catch {
+        do throws(FileFailure) { try state.beginLoading() } catch {
             throw StartError(description: error.description)
         }
     }
@@ -290,6 +291,7 @@ public final class Server: @unchecked Sendable {
     func cron(_ loop: EventLoop) {
         memory.adjust(clientBytes: clientBytes)
         state.saver.cron()
+        state.appendOnly.cron()
         for i in endedListeners { armListener(loop, i) }
         endedListeners.removeAll()
         if loop.cronCount % (5 * max(1, configuration.hz)) == 0 { loop.writeTierHeader() }

@@ -100,6 +100,9 @@ import Testing
             + [UInt8](repeating: 98, count: 300) + [9, 9, 0, 0, 0, 255]
         let found = try fields(decoded(RDBType.hashZipmap, RDBBytes.string(long)))
         #expect(found == ["a": String(repeating: "b", count: 300), "": ""])
+        // Redis takes any byte from 254 on for a long length of a value.
+        let end: [UInt8] = [1, 1, 97, 255] + RDBBytes.little(2, 4) + [0, 98, 98, 255]
+        #expect(try fields(decoded(RDBType.hashZipmap, RDBBytes.string(end))) == ["a": "bb"])
     }
 
     /// What Redis's deep sanitization refuses.

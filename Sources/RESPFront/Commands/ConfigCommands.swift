@@ -55,9 +55,23 @@ enum ConfigCommands {
             (name: call.arguments[$0].array, value: call.arguments[$0 + 1].array)
         }
         let changed = try call.configuration.set(pairs)
+        if changed.contains("appendonly") { try turnAppendOnly(call) }
+        if changed.contains("appendfsync") { call.server.appendOnly.policyChanged() }
         call.server.applySettings()
         for name in changed { call.configuration.onChange(name) }
         call.reply.ok()
+    }
+
+    private static func turnAppendOnly(_ call: Call) throws(CommandError) {
+        guard call.configuration.appendOnly else { return call.server.appendOnly.turnOff() }
+        do throws(FileFailure) { try call.server.appendOnly.turnOn() } catch {
+            call.configuration.appendOnly = false
+            call.server.log(.warning, "Unable to turn on AOF: \(error)")
+            throw .message("""
+                ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn on AOF. Check \
+                server logs.
+                """)
+        }
     }
 
     static func rewrite(_ call: Call) throws(CommandError) {

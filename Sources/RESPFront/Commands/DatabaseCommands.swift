@@ -35,6 +35,7 @@ enum DatabaseCommands {
         }
         // What is being saved is of a keyspace that is no more (Redis 7.0 ends the child of a FLUSHALL).
         call.server.saver.abandon()
+        call.server.appendOnly.abandonRewrite()
         if call.command.name == "flushdb" {
             call.front.databaseIsEmptied(call.database)
             call.keys.changes += UInt64(call.worker.flush(database: call.database))

@@ -11,7 +11,7 @@ enum SavingCommands {
                 "Saves everything, and waits for it.", "", save),
             row("bgsave", -1, flags.union(.stopsWorld), "1.0.0", "Saves everything in the background.",
                 "[SCHEDULE]", saveInBackground),
-            row("bgrewriteaof", 1, flags, "1.0.0", "Rewrites the append-only file.", "", rewrite),
+            row("bgrewriteaof", 1, flags.union(.stopsWorld), "1.0.0", "Rewrites the append-only file.", "", rewrite),
             row("lastsave", 1, [.loading, .stale, .fast], "1.0.0",
                 "When the last save that succeeded was.", "", lastSave).tips("nondeterministic_output"),
         ]
@@ -51,8 +51,11 @@ enum SavingCommands {
         call.reply.simple("Background saving started")
     }
 
+    /// BGREWRITEAOF → that it has begun, or will soon.
     static func rewrite(_ call: Call) throws(CommandError) {
-        throw .message("ERR there is no append-only file")
+        let file = call.server.appendOnly!
+        try file.rewrite()
+        call.simple("Background append only file rewriting \(file.isRewriting ? "started" : "scheduled")")
     }
 
     /// LASTSAVE → Unix seconds.

@@ -11,10 +11,24 @@ public struct FileFailure: Error, CustomStringConvertible {
 /// Files are opened and named at once, on any thread. What is in a file that is being written goes through
 /// the first worker's `DiskRequest`s, so that no loop waits for it.
 public protocol DataDirectory: AnyObject {
-    /// An empty file for writing, under a name of its own until it is closed.
-    func create(_ name: String) throws(FileFailure) -> DiskFile
+    /// An empty file for writing, under a name of its own until it is closed. `isDirect`: past the page
+    /// cache.
+    func create(_ name: String, isDirect: Bool) throws(FileFailure) -> DiskFile
     /// Closes a file; from now on it has this name, after a crash too. On an error it is deleted.
     func close(_ file: DiskFile, as name: String) throws(FileFailure)
+    /// Closes a file under the name it has; it ends at `byteCount`.
+    func close(_ file: DiskFile, at byteCount: Int)
+    func byteCount(_ file: DiskFile) -> Int
+    /// A directory in this one, unless it is there.
+    func makeDirectory(_ name: String) throws(FileFailure)
+    func exists(_ name: String) -> Bool
+    /// A small file as a whole; nil if it cannot be read.
+    func contents(_ name: String) -> [UInt8]?
+    /// Replaces a small file, so that a crash leaves the old or the new one.
+    func replace(_ name: String, with bytes: [UInt8]) throws(FileFailure)
+    func rename(_ name: String, to other: String) throws(FileFailure)
+    /// Deletes a file, if it is there; without waiting, since a long one takes long.
+    func delete(_ name: String)
     /// Closes a file and deletes it.
     func discard(_ file: DiskFile)
     /// Carries out what a worker asks of the disk, and waits for it: only while no loop runs, or the world

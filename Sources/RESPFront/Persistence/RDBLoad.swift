@@ -8,7 +8,7 @@ import TieredStore
 /// A file larger than RAM is no trouble: a slice ends when RAM is full and goes on when values have left it.
 /// What a file has and a master of Redis 7.0 does not load is left out here too: keys whose time is over,
 /// collections without members.
-public final class RDBLoad {
+public final class RDBLoad: DatasetLoad {
     private static let readBytes = 1 << 20
     /// Bytes of the file taken in one slice.
     private static let sliceBytes = 256 << 10
@@ -26,8 +26,12 @@ public final class RDBLoad {
     public private(set) var keysExpired = 0
     private var keysEmpty = 0
 
+    /// It is the base of the append-only file: what follows may know keys whose time is over by now.
+    private let isBase: Bool
+
     /// Opens the file. Errors: it cannot be read.
-    public init(_ server: ServerState, path: String) throws(FileFailure) {
+    public init(_ server: ServerState, path: String, isBase: Bool = false) throws(FileFailure) {
+        self.isBase = isBase
         self.server = server
         self.path = path
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
@@ -105,7 +109,7 @@ public final class RDBLoad {
                 \(server.store.options.databases): raise `databases`
                 """)
         }
-        if let expiry = entry.expiry, expiry <= worker.now {
+        if !isBase, let expiry = entry.expiry, expiry <= worker.now {
             keysExpired += 1
             return
         }

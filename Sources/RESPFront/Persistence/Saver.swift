@@ -52,6 +52,12 @@ public final class Saver: @unchecked Sendable {
     /// Errors: one is running; no directory; the file cannot be opened.
     func begin() throws(CommandError) -> Int {
         if isRunning { throw .message("ERR Background save already in progress") }
+        if server.appendOnly.isRewriting {
+            throw .message("""
+                ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
+                schedule a BGSAVE whenever possible.
+                """)
+        }
         guard let directory else { throw .message("ERR there is no directory to save to") }
         let now = server.fronts[0].worker.now
         state.withLock {
@@ -59,7 +65,7 @@ public final class Saver: @unchecked Sendable {
             $0.isScheduled = false
         }
         let file: DiskFile
-        do throws(FileFailure) { file = try directory.create("temp-\(server.processID).rdb") } catch {
+        do throws(FileFailure) { file = try directory.create("temp-\(server.processID).rdb", isDirect: false) } catch {
             state.withLock { $0.lastSucceeded = false }
             server.log(.warning, "Failed opening the temp RDB file for saving: \(error)")
             throw .message("ERR \(error)")
@@ -82,12 +88,17 @@ public final class Saver: @unchecked Sendable {
         return number
     }
 
+    /// What a file says of itself; `isBase`: it is the base of the append-only file.
+    func fields(_ now: Int64, isBase: Bool) -> [(String, String)] {
+        [
+            ("redis-ver", Info.redisVersion), ("redis-bits", "64"), ("ctime", "\(now / 1000)"),
+            ("used-mem", "\(server.store.ledger.used)"), ("aof-base", isBase ? "1" : "0"),
+        ]
+    }
+
     private func facts(_ now: Int64) -> RDBFacts {
         RDBFacts(
-            fields: [
-                ("redis-ver", Info.redisVersion), ("redis-bits", "64"), ("ctime", "\(now / 1000)"),
-                ("used-mem", "\(server.store.ledger.used)"), ("aof-base", "0"),
-            ],
+            fields: fields(now, isBase: false),
             functions: server.libraries.known.sorted.map(\.text),
             hasChecksum: server.configuration.rdbChecksum)
     }
@@ -142,7 +153,7 @@ public final class Saver: @unchecked Sendable {
     /// The first loop's periodic look at the `save` points.
     public func cron() {
         let facts = self.facts
-        guard facts.startedAt == nil, directory != nil else { return }
+        guard facts.startedAt == nil, directory != nil, !server.appendOnly.isRewriting else { return }
         let now = server.fronts[0].worker.now / 1000, changes = self.changes
         let isDue = facts.isScheduled || server.configuration.savePoints.contains {
             changes >= $0.changes && now - facts.lastSaved > $0.seconds

@@ -14,6 +14,8 @@ public struct DiskFile: Hashable, Sendable {
 public struct DiskRequest {
     public enum Kind: Sendable {
         case read, write, allocate
+        /// A write that is durable when it has ended.
+        case durableWrite
         /// Makes completed writes durable.
         case sync
     }

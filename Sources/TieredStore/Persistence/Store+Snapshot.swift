@@ -36,3 +36,13 @@ extension Store {
         return snapshot
     }
 }
+
+extension Store {
+    /// The gatherer of what is appended to the append-only file; `sequence`: of its first commit.
+    public func makeCommitLog(
+        _ policy: CommitPolicy, sequence: UInt64, wake: @escaping () -> Void
+    ) -> CommitLog {
+        CommitLog(
+            extents: extents, memoryLimit: options.memoryLimit, policy: policy, sequence: sequence, wake: wake)
+    }
+}

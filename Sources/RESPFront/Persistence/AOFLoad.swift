@@ -1,0 +1,281 @@
+import Glibc
+import Primitives
+import TieredStore
+
+/// The append-only file on its way into the keyspace, a slice at a time: its base, then what was appended.
+///
+/// Reads tierd's own files, and those of Redis 7.0 and before: plain requests, with or without an RDB file
+/// before them.
+final class AOFLoad: DatasetLoad {
+    private static let sliceBytes = 256 << 10
+
+    private enum Stage { case opening, base(RDBLoad), commits(CommitReader), plain, ended }
+
+    private unowned let server: ServerState
+    private let directory: String
+    let manifest: AOFManifest
+    private let replay: Replay
+    private var stage = Stage.opening
+    private var next = 0
+    private var descriptor: Int32 = -1
+    private var path = ""
+    private var partBytes = 0
+    private var doneBefore = 0
+    private let byteCount: Int
+    let began: Int64
+    private let startedAt: UInt64
+    private var reportedAt: UInt64
+    private var expected: UInt64?
+    private(set) var keysLoaded = 0
+    private(set) var keysExpired = 0
+    private(set) var bytes = (base: 0, increments: 0)
+    /// Where the requests of a plain file begin, and what of it was read.
+    private var plainStart = 0
+    private var plainRead = 0
+    private let buffer: UnsafeMutableRawPointer
+
+    /// `directory`: of the files. Errors: one of them cannot be opened.
+    init(_ server: ServerState, _ manifest: AOFManifest, in directory: String) throws(FileFailure) {
+        self.server = server
+        self.directory = directory
+        var known = AOFManifest(parts: manifest.parts.filter { $0.kind == .base })
+        known.parts += manifest.increments
+        self.manifest = known
+        buffer = .allocate(byteCount: AOFLoad.sliceBytes, alignment: 4096)
+        replay = Replay(server.fronts[0])
+        began = server.fronts[0].worker.now
+        startedAt = server.fronts[0].worker.instant
+        reportedAt = startedAt
+        var sum = 0
+        for part in known.parts {
+            var facts = stat()
+            guard stat("\(directory)/\(part.name)", &facts) == 0 else {
+                buffer.deallocate()
+                throw FileFailure("\(directory)/\(part.name): \(String(cString: strerror(errno)))")
+            }
+            sum += Int(facts.st_size)
+            if part.kind == .base { bytes.base = Int(facts.st_size) } else { bytes.increments += Int(facts.st_size) }
+        }
+        byteCount = sum
+        // Nothing is over before the time of what is read.
+        server.replayClock = 1
+    }
+
+    deinit {
+        if descriptor >= 0 { close(descriptor) }
+        buffer.deallocate()
+    }
+
+    /// Nothing is run again any more.
+    func end() { replay.end() }
+
+    /// Sequence of the commit that comes next.
+    var nextSequence: UInt64 { expected ?? 1 }
+
+    var progress: (done: Int, of: Int) {
+        let inPart = switch stage {
+        case .base(let load): load.progress.done
+        case .commits(let reader): reader.offset
+        case .plain: plainRead
+        case .opening, .ended: 0
+        }
+        return (doneBefore + inPart, byteCount)
+    }
+
+    func slice() throws(FileFailure) -> Bool {
+        report()
+        guard try run() else { return false }
+        switch stage {
+        case .opening: try open()
+        case .base(let load):
+            if try load.slice() { try endBase(load) }
+        case .commits(let reader): try read(reader)
+        case .plain: try readPlain()
+        case .ended:
+            finish()
+            return true
+        }
+        return false
+    }
+
+    private func run() throws(FileFailure) -> Bool {
+        do throws(Replay.Failure) { return try replay.run() } catch {
+            switch error {
+            case .outOfMemory: throw FileFailure("\(path): RAM and SSD are full")
+            case .malformed(let offset):
+                throw FileFailure("""
+                    Bad file format reading the append only file \(path) at byte \(plainStart + offset): make a \
+                    backup of your AOF file, then use tierctl verify
+                    """)
+            }
+        }
+    }
+
+    // MARK: Files
+
+    private func open() throws(FileFailure) {
+        guard next < manifest.parts.count else { return stage = .ended }
+        let part = manifest.parts[next]
+        path = "\(directory)/\(part.name)"
+        descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure(errno) }
+        var facts = stat()
+        partBytes = fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
+        replay.beginFile()
+        var magic = [UInt8](repeating: 0, count: 5)
+        let count = pread(descriptor, &magic, 5, 0)
+        plainStart = replay.offset
+        if count == 5, magic == Array("REDIS".utf8) {
+            stage = .base(try RDBLoad(server, path: path, isBase: true))
+        } else if part.first != nil {
+            stage = .commits(CommitReader(
+                descriptor: descriptor, number: part.number, byteCount: partBytes,
+                expected: part.first))
+            if let expected, let first = part.first, first > expected { try skipGap(expected) }
+        } else {
+            beginPlain(at: 0)
+        }
+    }
+
+    private func beginPlain(at offset: Int) {
+        plainRead = offset
+        plainStart = offset - replay.offset
+        stage = .plain
+    }
+
+    private func endPart() {
+        doneBefore += partBytes
+        close(descriptor)
+        descriptor = -1
+        next += 1
+        stage = .opening
+    }
+
+    private func endBase(_ load: RDBLoad) throws(FileFailure) {
+        keysLoaded += load.keysLoaded
+        let end = load.progress.done
+        if end < partBytes { beginPlain(at: end) } else { endPart() }
+    }
+
+    private func failure(_ code: Int32) -> FileFailure {
+        FileFailure("\(path): \(String(cString: strerror(code)))")
+    }
+
+    // MARK: Commits
+
+    private func read(_ reader: CommitReader) throws(FileFailure) {
+        let records: ByteView?
+        do throws(CommitReader.Failure) { records = try reader.next() } catch { throw describe(error) }
+        if let records { return replay.feed(records) }
+        expected = reader.expected
+        guard case .torn(let offset) = reader.end else { return endPart() }
+        // What was acknowledged may be proved by a later file.
+        try checkLater(expected ?? 1, from: next + 1)
+        try cut(at: offset)
+        dropLater(from: next + 1)
+        endPart()
+    }
+
+    /// Commits are missing between two files: that is all right if none of them was known to be durable.
+    private func skipGap(_ expected: UInt64) throws(FileFailure) {
+        try checkLater(expected, from: next)
+        dropLater(from: next)
+        endPart()
+    }
+
+    private func checkLater(_ missing: UInt64, from index: Int) throws(FileFailure) {
+        do throws(CommitReader.Failure) { try prove(missing, from: index) } catch { throw describe(error) }
+    }
+
+    private func prove(_ missing: UInt64, from index: Int) throws(CommitReader.Failure) {
+        for part in manifest.parts[index...] where part.kind == .increment {
+            let file = Glibc.open("\(directory)/\(part.name)", O_RDONLY | O_CLOEXEC)
+            guard file >= 0 else { throw .unreadable(offset: 0, errno: errno) }
+            defer { close(file) }
+            var facts = stat()
+            let size = fstat(file, &facts) == 0 ? Int(facts.st_size) : 0
+            let reader = CommitReader(descriptor: file, number: part.number, byteCount: size, expected: nil)
+            if try reader.proves(missing) { throw .gap(found: part.first ?? 0, expected: missing) }
+        }
+    }
+
+    private func dropLater(from index: Int) {
+        guard index < manifest.parts.count else { return }
+        let names = manifest.parts[index...].map(\.name).joined(separator: ", ")
+        server.log(.warning, "append-only file: nothing in \(names) was acknowledged as durable: passed over")
+        next = manifest.parts.count - 1
+    }
+
+    private func describe(_ error: CommitReader.Failure) -> FileFailure {
+        switch error {
+        case .unreadable(let offset, let code):
+            return FileFailure("\(path) at byte \(offset): \(String(cString: strerror(code)))")
+        case .damaged(let offset):
+            return FileFailure("""
+                \(path) at byte \(offset): commits that had been made durable are damaged; later ones are not. \
+                Restore a backup, or cut the file there and lose what follows
+                """)
+        case .newerVersion(let version):
+            return FileFailure("\(path): it has format \(version), written by a newer tierd")
+        case .gap(let found, let expected):
+            return FileFailure("""
+                \(path): commits that had been made durable are missing: \(expected) is, and \(found) is there
+                """)
+        }
+    }
+
+    /// The file's end is torn (Redis 7.0 aof-load-truncated).
+    private func cut(at offset: Int) throws(FileFailure) {
+        guard server.configuration.loadsTruncated else {
+            throw FileFailure("""
+                Unexpected end of file reading the append only file \(path) at byte \(offset). You can set the \
+                'aof-load-truncated' configuration option to yes
+                """)
+        }
+        server.log(.warning, "!!! Warning: short read while loading the AOF file \(path)!!!")
+        server.log(.warning, "AOF loaded anyway because aof-load-truncated is enabled")
+        server.log(.warning, "Truncating the AOF \(path) at offset \(offset)")
+        if ftruncate(descriptor, offset) != 0 { throw failure(errno) }
+        partBytes = offset
+    }
+
+    // MARK: Plain requests
+
+    private func readPlain() throws(FileFailure) {
+        let count = pread(descriptor, buffer, AOFLoad.sliceBytes, plainRead)
+        if count < 0 {
+            if errno == EINTR { return }
+            throw failure(errno)
+        }
+        if count == 0 { return try endPlain() }
+        plainRead += count
+        replay.feed(ByteView(buffer, count))
+    }
+
+    private func endPlain() throws(FileFailure) {
+        if !replay.isDone || replay.isInTransaction {
+            guard next == manifest.parts.count - 1 else {
+                throw FileFailure("\(path): unexpected end of file, and it is not the last one")
+            }
+            try cut(at: plainStart + replay.wholeOffset)
+            replay.forget()
+        }
+        endPart()
+    }
+
+    // MARK: What is said
+
+    private func report() {
+        let now = server.fronts[0].worker.instant
+        guard now - reportedAt > 5_000_000_000, byteCount > 0 else { return }
+        reportedAt = now
+        server.log(.notice, "Loading the append only file: \(progress.done * 100 / byteCount) %")
+    }
+
+    private func finish() {
+        let seconds = Double(server.fronts[0].worker.instant - startedAt) / 1e9
+        server.log(.notice, """
+            DB loaded from append only file: \(Info.fixed(seconds, 3)) seconds, \(replay.commands) commands
+            """)
+    }
+}
