@@ -153,10 +153,16 @@ extension Descriptors {
         return descriptor
     }
 
-    /// Takes the file for this process until the descriptor is closed, here and in forked children.
+    /// Takes the file for this process until the descriptor is closed, here and in forked children. Tries
+    /// for `seconds`: the kernel gives a ring's files back some time after its process was killed.
     ///
     /// Errors: `EWOULDBLOCK` – another process has it.
-    public static func lock(_ descriptor: Int32) throws(SystemError) {
+    public static func lock(_ descriptor: Int32, seconds: Int = 5) throws(SystemError) {
+        for _ in 0..<seconds * 100 {
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return }
+            guard errno == EWOULDBLOCK else { break }
+            usleep(10_000)
+        }
         try check(flock(descriptor, LOCK_EX | LOCK_NB), "lock the file; another server may use it")
     }
 

@@ -101,7 +101,7 @@ def bgsave_beside_writes(tierd, redis_server, check, wait_until, loops, memory):
             writer.join()
         facts = client.info("persistence")
         check(facts["rdb_last_bgsave_status"] == "ok" and facts["rdb_saves"] == seed, facts)
-        real = redis_server(f"loads-{loops}-{memory}-{seed}", server.directory + "/saved.rdb")
+        real = redis_server(f"loads-{loops}-{memory}-{seed}", dump=server.directory + "/saved.rdb")
         other = real.client()
         check(digest(other) == wanted, "what redis-server has is not what there was")
         check(other.fcall("f", 0, "here") == b"here", "the function")

@@ -740,7 +740,7 @@ def scripts_without_end():
 from differential import differential, encode  # noqa: E402
 from busy import crossing, endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
-import frameworks, payloads, persistence, redis_py_suite as suite  # noqa: E402
+import append_only, frameworks, payloads, persistence, redis_py_suite as suite  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
 
@@ -816,26 +816,28 @@ def flask_cache():
     frameworks.flask_cache(tierd)
 
 
-def redis_server(name, dump=None):
-    """redis-server, with a copy of this file to begin with."""
+def redis_server(name, *options, dump=None):
+    """redis-server, `dump`: with a copy of this file to begin with."""
     if dump:
         os.makedirs(os.path.join(DIRECTORY, name))
         shutil.copy(dump, os.path.join(DIRECTORY, name, "dump.rdb"))
         return LoadedServer(name, ["redis-server", "--save", "", "--enable-debug-command", "yes"])
-    return Server(name, ["redis-server", "--save", "", "--enable-debug-command", "yes"])
+    return Server(name, ["redis-server", "--save", "", "--enable-debug-command", "yes", *options])
 
 
 class LoadedServer(Server):
     """A server in a directory that is there already, ready once it has loaded what it found."""
 
-    def __init__(self, name, command):
-        super().__init__(name, command)
+    def __init__(self, name, command, **options):
+        super().__init__(name, command, **options)
         client = self.client()
 
         def has_loaded():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{name} ended: " + open(self.log.name).read()[-1000:])
             try:
                 return client.info("persistence")["loading"] == 0
-            except redis.BusyLoadingError:
+            except (redis.BusyLoadingError, redis.ConnectionError):
                 return False
         wait_until(has_loaded, f"{name} has loaded")
 
@@ -868,6 +870,60 @@ def last_save():
     persistence.last_save(tierd, check, wait_until)
 
 
+def again(server, *options):
+    """A tierd in the directory of one that has ended, once it has loaded what is there."""
+    return LoadedServer(os.path.basename(server.directory), [TIERD, "--tier-max-bytes", "1gb", *options])
+
+
+def start_in(directory, *options):
+    """Starts a tierd that may refuse to: how to end it, its log, and a client, or None if it has ended."""
+    command = [TIERD, "--tier-max-bytes", "1gb", "--port", "0", "--unixsocket", directory + "/s", "--dir", directory]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    client = redis.Redis(unix_socket_path=directory + "/s", socket_timeout=60)
+
+    def is_settled():
+        try:
+            return process.poll() is not None or client.info("persistence")["loading"] == 0
+        except redis.RedisError:
+            return False
+
+    def end():
+        process.kill()
+        process.communicate()
+    wait_until(is_settled, f"{directory} has started or not")
+    if process.poll() is not None:
+        return end, process.communicate()[0], None
+    return end, "", client
+
+
+def aof(loops, memory, policy):
+    append_only.everything(tierd, again, check, wait_until, loops, memory, policy)
+
+
+def aof_effects():
+    append_only.effects(tierd, again, check, wait_until)
+
+
+def aof_switched():
+    append_only.switched(tierd, again, check, wait_until)
+
+
+def aof_rewritten_by_itself():
+    append_only.rewritten_by_itself(tierd, check, wait_until)
+
+
+def aof_of_redis():
+    append_only.of_redis(tierd, redis_server, again, check, wait_until)
+
+
+def aof_torn_and_damaged():
+    append_only.torn_and_damaged(tierd, again, start_in, check, wait_until)
+
+
+def kill_cycles(policy, cycles, seed):
+    append_only.kill_cycles(tierd, again, check, wait_until, policy, cycles, seed)
+
+
 def save():
     persistence.save_and_its_facts(tierd, check, wait_until)
 
@@ -892,7 +948,8 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, no_append_only_file, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, save, damaged_dumps, loading, last_save, redis_py_suite, rq_jobs,
+        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched,
+        aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
@@ -902,6 +959,14 @@ if __name__ == "__main__":
         for loops in (1, 3):
             for memory in ("1gb", "40mb"):
                 run(bgsave, loops, memory)
+    if not wanted or "aof" in wanted:
+        for loops, memory, policy in ((1, "1gb", "everysec"), (3, "40mb", "always"), (3, "1gb", "no")):
+            run(aof, loops, memory, policy)
+    if not wanted or "kill_cycles" in wanted:
+        # Ten cycles; tools/nightly has more.
+        cycles = int(os.environ.get("TIERD_KILL_CYCLES", "5"))
+        for policy in ("always", "everysec"):
+            run(kill_cycles, policy, cycles, random.randrange(1 << 32))
     if not wanted or "load" in wanted:
         for memory in ("1gb", "32mb"):
             run(load, memory)

@@ -131,7 +131,7 @@ import Testing
         let other = try Descriptors.open(path, direct: false)
         unlink(path)
         try Descriptors.lock(first)
-        let error = #expect(throws: SystemError.self) { try Descriptors.lock(other) }
+        let error = #expect(throws: SystemError.self) { try Descriptors.lock(other, seconds: 0) }
         #expect(error?.code == EWOULDBLOCK)
         flock(first, LOCK_UN)
         Descriptors.close(first)

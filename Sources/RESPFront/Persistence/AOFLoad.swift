@@ -153,8 +153,7 @@ final class AOFLoad: DatasetLoad {
 
     private func endBase(_ load: RDBLoad) throws(FileFailure) {
         keysLoaded += load.keysLoaded
-        let end = load.progress.done
-        if end < partBytes { beginPlain(at: end) } else { endPart() }
+        if load.end < partBytes { beginPlain(at: load.end) } else { endPart() }
     }
 
     private func failure(_ code: Int32) -> FileFailure {

@@ -21,7 +21,7 @@ struct AOFManifest: Equatable {
     var base: Part? { parts.first { $0.kind == .base } }
     var increments: [Part] { parts.filter { $0.kind == .increment } }
     var nextBase: Int { (parts.filter { $0.kind != .increment }.map(\.number).max() ?? 0) + 1 }
-    var nextIncrement: Int { (increments.map(\.number).max() ?? 0) + 1 }
+    var nextIncrement: Int { (parts.filter { $0.kind != .base }.map(\.number).max() ?? 0) + 1 }
 
     init(parts: [Part] = []) { self.parts = parts }
 

@@ -25,6 +25,8 @@ public final class RDBLoad: DatasetLoad {
     public private(set) var keysLoaded = 0
     public private(set) var keysExpired = 0
     private var keysEmpty = 0
+    /// Where the file ends, once it has: something may stand behind it.
+    private(set) var end = 0
 
     /// It is the base of the append-only file: what follows may know keys whose time is over by now.
     private let isBase: Bool
@@ -54,15 +56,16 @@ public final class RDBLoad: DatasetLoad {
     /// Loads a slice more; true when all is loaded. No stripe is held, and no other loop changes the
     /// keyspace. Errors: the file is damaged, or of another kind; what came before is loaded.
     public func slice() throws(FileFailure) -> Bool {
-        let end = file.offset + RDBLoad.sliceBytes
+        let most = file.offset + RDBLoad.sliceBytes
         report()
-        while file.offset < end {
+        while file.offset < most {
             guard try hasRoom() else { return false }
             switch try next() {
             case nil: fill()
             case .entry(let entry): try take(entry)
             case .library(let text): try take(library: text)
             case .end:
+                end = file.eventEnd
                 finish()
                 return true
             case .version, .auxiliary, .database, .sizes, .skipped: continue

@@ -107,7 +107,8 @@ final class Replay {
         return true
     }
 
-    /// Bytes of whole requests at the beginning of the input, up to the next line.
+    /// Bytes of whole requests at the beginning of the input, up to the next line. A transaction begins a
+    /// batch and ends one: a torn one is cut off from what was whole before it.
     private func batch() throws(Failure) -> Int {
         var at = 0
         words.removeAll()
@@ -116,7 +117,7 @@ final class Replay {
             let first = input.bytes.load(fromByteOffset: at, as: UInt8.self)
             if first == UInt8(ascii: "#") { break }
             guard first == UInt8(ascii: "*") else { throw .malformed(offset: offset + at) }
-            guard case .request(_, _, let end) =
+            guard case .request(let word, let count, let end) =
                 parser.parse(input.bytes, count: input.count, from: at, into: &words)
             else {
                 if case .failure = parser.parse(input.bytes, count: input.count, from: at, into: &words) {
@@ -124,8 +125,11 @@ final class Replay {
                 }
                 break
             }
+            let name = words.arguments(input.bytes, first: word, count: count)
+            if at > 0, count == 1, name[0].matches("multi") { break }
             at = end
             commands += 1
+            if count == 1, name[0].matches("exec") { break }
         }
         return at
     }

@@ -95,6 +95,9 @@ public final class RDBFile {
     /// Bytes of the file that are done with.
     public var offset: Int { base + start }
 
+    /// Where in the file what was given last ends.
+    public var eventEnd: Int { base + start + lent }
+
     /// What has arrived behind the end of the file.
     public var rest: ByteView {
         stage == .ended ? ByteView(UnsafeRawPointer(memory + start + lent), end - start - lent) : .empty
