@@ -896,6 +896,12 @@ def start_in(directory, *options):
     return end, "", client
 
 
+def is_there_again(server, *options):
+    """What a test has left in a server with an append-only file is there after a kill."""
+    append_only.survives(server, lambda old: again(old, "--enable-debug-command", "yes", "--appendonly", "yes", *options),
+        check, wait_until).stop()
+
+
 def aof(loops, memory, policy):
     append_only.everything(tierd, again, check, wait_until, loops, memory, policy)
 
@@ -930,7 +936,8 @@ def save():
 
 def run(test, *arguments):
     global passed, failed
-    name = test.__name__ + "".join(f" {a}" for a in arguments if isinstance(a, (str, int)))
+    name = test.__name__ + "".join(f" {os.path.basename(a.directory) if isinstance(a, Server) else a}" for a in arguments
+        if isinstance(a, (str, int)) or isinstance(a, Server) and test is is_there_again)
     try:
         test(*arguments)
         passed += 1
@@ -975,10 +982,10 @@ if __name__ == "__main__":
         for mode, options in (("plain", []), ("cold", []), ("tiny", [
                 "--maxmemory", "24mb", "--tier-segment-bytes", "64kb"])):
             for loops in (1, 4):
-                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), "--enable-debug-command", "yes", "--enable-module-command", "yes", *options)
+                server = tierd(f"diff-{mode}-{loops}", "--io-threads", str(loops), "--enable-debug-command", "yes", "--enable-module-command", "yes", "--appendonly", "yes", *options)
                 for seed in (1, 2):
                     run(differential, server, real, mode, loops, seed)
-                server.stop()
+                run(is_there_again, server, *options)
         real.stop()
     if not wanted or "old_payloads" in wanted:
         real = Server("redis-payloads", ["redis-server", "--save", "", "--appendonly", "no"])
@@ -991,12 +998,12 @@ if __name__ == "__main__":
     if not wanted or "conversation" in wanted or "waiting" in wanted:
         real = Server("redis-talk", ["redis-server", "--save", "", "--appendonly", "no"])
         for loops in (1, 3):
-            server = tierd(f"talk-{loops}", "--io-threads", str(loops))
+            server = tierd(f"talk-{loops}", "--io-threads", str(loops), "--enable-debug-command", "yes", "--appendonly", "yes")
             for seed in (1, 2, 3):
                 for talk in (conversation, waiting):
                     if not wanted or talk.__name__ in wanted:
                         run(talk, server, real, seed)
-            server.stop()
+            run(is_there_again, server)
         real.stop()
     for server in servers:  # those of tests that failed
         if server.process and server.process.poll() is None:
