@@ -93,15 +93,6 @@ public final class Configuration: @unchecked Sendable {
 
     public init() {}
 
-    /// Lines for the log about settings the file or the command line gave and that change nothing,
-    /// though the operator may count on them.
-    public var warnings: [String] {
-        SettingTable.rows.filter { given.contains($0.name) }.compactMap { $0.warning(self) }
-    }
-
-    /// The same for one setting, which CONFIG SET has changed.
-    public func warning(_ name: String) -> String? { SettingTable.find(name)?.warning(self) }
-
     /// Bytes of replies a client may leave unread (client-output-buffer-limit); 0: no limit.
     public struct OutputLimits: Sendable, Equatable {
         public struct Limit: Sendable, Equatable {

@@ -34,16 +34,16 @@ extension Front {
         if let ready, let words = Front.words(row, arguments, onlyFor: ready) {
             return append(words: words, database)
         }
-        append(RequestWriter.mostBytes(arguments), database) { RequestWriter.write(arguments, to: $0) }
+        if recordGroup.depth > 0 {
+            return gather(database) { RequestWriter.write(arguments, to: &$0) }
+        }
+        appendNow(RequestWriter.mostBytes(arguments), database) { Front.write(arguments, &$0) }
     }
 
     /// A key was deleted beside commands: its time was over, or it had to make room. Its stripe is held.
     func recordDeletion(_ key: ByteView, _ database: Int) {
         let bytes = RequestWriter.bytes([Array("DEL".utf8), key.array])
-        appendNow(bytes.count, database) { at in
-            bytes.withView { at.copyMemory(from: $0.base, byteCount: $0.count) }
-            return bytes.count
-        }
+        appendNow(bytes.count, database) { writer in bytes.withView { writer.bytes($0) } }
     }
 
     // MARK: Groups
@@ -61,44 +61,44 @@ extension Front {
         let isOne = group.count == 1
         let head = isOne ? ByteView.empty : ByteView("*1\r\n$5\r\nMULTI\r\n")
         let foot = isOne ? ByteView.empty : ByteView("*1\r\n$4\r\nEXEC\r\n")
-        commitLog!.append(group.bytes.count + 256, isFirst: index == 0) { start, context in
-            var at = start + prefix(start, group.firstDatabase, &context)
-            group.bytes.withView { bytes in
-                for part in [head, bytes, foot] {
-                    at.copyMemory(from: part.base, byteCount: part.count)
-                    at += part.count
-                }
-            }
+        commitLog!.append(group.bytes.count + 256, isFirst: index == 0) { writer, context in
+            prefix(group.firstDatabase, &writer, &context)
+            writer.bytes(head)
+            group.bytes.withView { writer.bytes($0) }
+            writer.bytes(foot)
             context.database = group.lastDatabase
-            return at - start
         }
     }
 
     // MARK: Appending
 
     private func append(words: [[UInt8]], _ database: Int) {
+        if recordGroup.depth > 0 { return gather(database) { RequestWriter.write(words, to: &$0) } }
         let bytes = RequestWriter.bytes(words)
-        append(bytes.count, database) { at in
-            bytes.withView { at.copyMemory(from: $0.base, byteCount: $0.count) }
-            return bytes.count
-        }
+        appendNow(bytes.count, database) { writer in bytes.withView { writer.bytes($0) } }
     }
 
     @inline(__always)
-    private func append(_ most: Int, _ database: Int, _ write: (UnsafeMutableRawPointer) -> Int) {
-        if recordGroup.depth > 0 { return gather(most, database, write) }
-        appendNow(most, database, write)
-    }
-
-    @inline(__always)
-    private func appendNow(_ most: Int, _ database: Int, _ write: (UnsafeMutableRawPointer) -> Int) {
-        commitLog!.append(most + 96, isFirst: index == 0) { at, context in
-            let count = prefix(at, database, &context)
-            return count + write(at + count)
+    private func appendNow(_ most: Int, _ database: Int, _ write: (inout RecordWriter) -> Void) {
+        commitLog!.append(most + 96, isFirst: index == 0) { writer, context in
+            prefix(database, &writer, &context)
+            write(&writer)
         }
     }
 
-    private func gather(_ most: Int, _ database: Int, _ write: (UnsafeMutableRawPointer) -> Int) {
+    private static func write(_ request: Arguments, _ writer: inout RecordWriter) {
+        writer.byte(UInt8(ascii: "*"))
+        writer.line(Int64(request.count))
+        for i in 0..<request.count {
+            writer.byte(UInt8(ascii: "$"))
+            writer.line(Int64(request[i].count))
+            writer.bytes(request[i])
+            writer.byte(13)
+            writer.byte(10)
+        }
+    }
+
+    private func gather(_ database: Int, _ write: (inout [UInt8]) -> Void) {
         if recordGroup.count == 0 {
             recordGroup.firstDatabase = database
         } else if recordGroup.lastDatabase != database {
@@ -106,33 +106,24 @@ extension Front {
         }
         recordGroup.lastDatabase = database
         recordGroup.count += 1
-        withUnsafeTemporaryAllocation(byteCount: most, alignment: 8) { buffer in
-            let count = write(buffer.baseAddress!)
-            recordGroup.bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
-        }
+        write(&recordGroup.bytes)
     }
 
     private static func selection(_ database: Int) -> [UInt8] {
         RequestWriter.bytes(["SELECT", String(database)])
     }
 
-    /// Writes the time and the database, where they are not those of the record before; returns the bytes.
-    private func prefix(
-        _ start: UnsafeMutableRawPointer, _ database: Int, _ context: inout CommitLog.Context
-    ) -> Int {
-        var at = start
+    /// Writes the time and the database, where they are not those of the record before.
+    private func prefix(_ database: Int, _ writer: inout RecordWriter, _ context: inout CommitLog.Context) {
         if context.clock != worker.now {
             context.clock = worker.now
-            at.storeBytes(of: UInt8(ascii: "#"), as: UInt8.self)
-            at += 1 + RequestWriter.line(worker.now, to: at + 1)
+            writer.byte(UInt8(ascii: "#"))
+            writer.line(worker.now)
         }
         if context.database != database {
             context.database = database
-            let bytes = Front.selection(database)
-            bytes.withView { at.copyMemory(from: $0.base, byteCount: $0.count) }
-            at += bytes.count
+            Front.selection(database).withView { writer.bytes($0) }
         }
-        return at - start
     }
 
     // MARK: What became of it

@@ -42,8 +42,10 @@ extension Info {
             ("aof_last_rewrite_time_sec", "\(facts.lastRewriteSeconds)"),
             ("aof_current_rewrite_time_sec", facts.rewriteStartedAt.map { "\((now - $0) / 1000)" } ?? "-1"),
             ("aof_last_bgrewrite_status", facts.lastRewriteSucceeded ? "ok" : "err"),
-            ("aof_rewrites", "\(facts.rewrites)"), ("aof_rewrites_consecutive_failures", "\(facts.failures)"),
-            ("aof_last_write_status", server.busyness.isUnwritable ? "err" : "ok"), ("aof_last_cow_size", "0"),
+            ("aof_rewrites", "\(facts.rewrites)"),
+            ("aof_rewrites_consecutive_failures", "\(facts.failures)"),
+            ("aof_last_write_status", server.busyness.isUnwritable ? "err" : "ok"),
+            ("aof_last_cow_size", "0"),
         ]
         guard let log = file.log, file.state != .off else { return rows }
         rows += [

@@ -149,6 +149,12 @@ struct InputBuffer: ~Copyable {
         end += n
     }
 
+    mutating func append(_ bytes: ByteView) {
+        reserve(bytes.count)
+        (memory! + end).copyMemory(from: bytes.base, byteCount: bytes.count)
+        end += bytes.count
+    }
+
     /// Makes room for `n` more bytes; a known length is reserved once.
     mutating func reserve(_ n: Int) {
         if end + n <= capacity { return }

@@ -31,15 +31,11 @@ struct Setting: Sendable {
     let isSensitive: Bool
     /// Why a value other than the default is refused: the feature it asks for does not exist.
     let unavailable: String?
-    /// What the operator is told who asks for it, since nothing comes of it: any value but "no" and
-    /// the empty one, which ask for nothing.
-    let caution: String?
 
     init(
         _ name: String, alias: String? = nil, _ kind: Kind, _ change: Change = .live,
         _ place: Place,
-        isHidden: Bool = false, isSensitive: Bool = false, unavailable: String? = nil,
-        caution: String? = nil
+        isHidden: Bool = false, isSensitive: Bool = false, unavailable: String? = nil
     ) {
         self.name = name
         self.alias = alias
@@ -49,7 +45,6 @@ struct Setting: Sendable {
         self.isHidden = isHidden
         self.isSensitive = isSensitive
         self.unavailable = unavailable
-        self.caution = caution
     }
 
     /// The value in the form CONFIG GET shows.
@@ -78,13 +73,6 @@ struct Setting: Sendable {
         let value = try kind.canonical(words, of: self, configuration)
         if let unavailable, value != self.value(Configuration()) { throw Refusal(unavailable) }
         return value
-    }
-
-    /// The line for the log when the setting as it is promises what it does not do; else nil.
-    func warning(_ configuration: Configuration) -> String? {
-        let value = value(configuration)
-        guard let caution, !value.isEmpty, value != Array("no".utf8) else { return nil }
-        return "\(name) has no effect in this version: \(caution)"
     }
 
     /// A value's words as the configuration file has them.

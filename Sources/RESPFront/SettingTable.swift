@@ -5,7 +5,8 @@ import TieredStore
 /// defaults and checks, so that its configuration files and clients are understood.
 enum SettingTable {
     static let rows: [Setting] =
-        network + limits + memory + encodings + observation + tier + appendOnly + redisFlags + redisNumbers + redisTexts
+        network + limits + memory + encodings + observation + tier + appendOnly
+        + redisFlags + redisNumbers + redisTexts
 
     private static let byName: [String: Int] = {
         var byName: [String: Int] = [:]
@@ -166,10 +167,10 @@ extension Setting {
     init(
         _ name: String, alias: String? = nil, _ kind: Kind, _ place: Place,
         isSensitive: Bool = false,
-        unavailable: String? = nil, caution: String? = nil
+        unavailable: String? = nil
     ) {
         self.init(
             name, alias: alias, kind, .live, place, isSensitive: isSensitive,
-            unavailable: unavailable, caution: caution)
+            unavailable: unavailable)
     }
 }

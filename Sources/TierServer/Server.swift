@@ -126,7 +126,6 @@ public final class Server: @unchecked Sendable {
 
     /// CONFIG SET changed a setting; the world stands still.
     private func settingChanged(_ name: String) {
-        if let warning = configuration.warning(name) { log.write(.warning, warning) }
         switch name {
         case "loglevel": log.level = configuration.loglevel
         case "maxclients": Server.raiseDescriptorLimit(configuration.maxclients)
@@ -321,7 +320,6 @@ public final class Server: @unchecked Sendable {
                 \(options.segmentSize >> 10) KiB at most
                 """)
         }
-        for warning in configuration.warnings { log.write(.warning, warning) }
         log.write(.notice, "Ready to accept connections")
     }
 

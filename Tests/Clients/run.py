@@ -460,17 +460,6 @@ def allocations():
     server.stop()
 
 
-def no_append_only_file():
-    """appendonly is taken, and the log says that nothing comes of it."""
-    server = tierd("notsaved", "--appendonly", "yes", "--save", "900 1")
-    client = server.client()
-    lines = lambda name: open(server.log.name).read().count(f" # {name} has no effect in this version")
-    client.ping()  # a connection can be made before the start has been logged, a reply cannot
-    check((lines("appendonly"), lines("save")) == (1, 0), "said at start")
-    check(client.config_get("appendonly") == {"appendonly": "yes"}, "given back")
-    server.stop()
-
-
 def flipped_bit():
     """A damaged record is an error and a counter, never a wrong value; the rest is served."""
     server = tierd("flipped", "--io-threads", "1")
@@ -952,7 +941,7 @@ def run(test, *arguments):
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
         reply_larger_than_a_send, output_limits, pause, conditional_writes, command_tables, maxmemory_lowered, disconnect_while_reading,
-        disconnect_while_sending, start_is_refused, allocations, no_append_only_file, flipped_bit, last_database,
+        disconnect_while_sending, start_is_refused, allocations, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched,

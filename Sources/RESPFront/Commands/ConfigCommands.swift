@@ -68,8 +68,8 @@ enum ConfigCommands {
             call.configuration.appendOnly = false
             call.server.log(.warning, "Unable to turn on AOF: \(error)")
             throw .message("""
-                ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn on AOF. Check \
-                server logs.
+                ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn on AOF. \
+                Check server logs.
                 """)
         }
     }

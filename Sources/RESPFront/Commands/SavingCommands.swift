@@ -11,7 +11,8 @@ enum SavingCommands {
                 "Saves everything, and waits for it.", "", save),
             row("bgsave", -1, flags.union(.stopsWorld), "1.0.0", "Saves everything in the background.",
                 "[SCHEDULE]", saveInBackground),
-            row("bgrewriteaof", 1, flags.union(.stopsWorld), "1.0.0", "Rewrites the append-only file.", "", rewrite),
+            row("bgrewriteaof", 1, flags.union(.stopsWorld), "1.0.0",
+                "Rewrites the append-only file.", "", rewrite),
             row("lastsave", 1, [.loading, .stale, .fast], "1.0.0",
                 "When the last save that succeeded was.", "", lastSave).tips("nondeterministic_output"),
         ]

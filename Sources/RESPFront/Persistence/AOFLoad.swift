@@ -13,7 +13,9 @@ final class AOFLoad: DatasetLoad {
 
     private unowned let server: ServerState
     private let directory: String
-    let manifest: AOFManifest
+    /// What was passed over, behind a torn end, is history.
+    private(set) var manifest: AOFManifest
+    private var parts: [AOFManifest.Part]
     private let replay: Replay
     private var stage = Stage.opening
     private var next = 0
@@ -32,7 +34,7 @@ final class AOFLoad: DatasetLoad {
     /// Where the requests of a plain file begin, and what of it was read.
     private var plainStart = 0
     private var plainRead = 0
-    private let buffer: UnsafeMutableRawPointer
+    private var buffer = [UInt8](repeating: 0, count: AOFLoad.sliceBytes)
 
     /// `directory`: of the files. Errors: one of them cannot be opened.
     init(_ server: ServerState, _ manifest: AOFManifest, in directory: String) throws(FileFailure) {
@@ -41,7 +43,7 @@ final class AOFLoad: DatasetLoad {
         var known = AOFManifest(parts: manifest.parts.filter { $0.kind == .base })
         known.parts += manifest.increments
         self.manifest = known
-        buffer = .allocate(byteCount: AOFLoad.sliceBytes, alignment: 4096)
+        parts = known.parts
         replay = Replay(server.fronts[0])
         began = server.fronts[0].worker.now
         startedAt = server.fronts[0].worker.instant
@@ -50,11 +52,10 @@ final class AOFLoad: DatasetLoad {
         for part in known.parts {
             var facts = stat()
             guard stat("\(directory)/\(part.name)", &facts) == 0 else {
-                buffer.deallocate()
                 throw FileFailure("\(directory)/\(part.name): \(String(cString: strerror(errno)))")
             }
             sum += Int(facts.st_size)
-            if part.kind == .base { bytes.base = Int(facts.st_size) } else { bytes.increments += Int(facts.st_size) }
+            if part.kind == .base { bytes.base = sum } else { bytes.increments += Int(facts.st_size) }
         }
         byteCount = sum
         // Nothing is over before the time of what is read.
@@ -63,7 +64,6 @@ final class AOFLoad: DatasetLoad {
 
     deinit {
         if descriptor >= 0 { close(descriptor) }
-        buffer.deallocate()
     }
 
     /// Nothing is run again any more.
@@ -104,8 +104,8 @@ final class AOFLoad: DatasetLoad {
             case .outOfMemory: throw FileFailure("\(path): RAM and SSD are full")
             case .malformed(let offset):
                 throw FileFailure("""
-                    Bad file format reading the append only file \(path) at byte \(plainStart + offset): make a \
-                    backup of your AOF file, then use tierctl verify
+                    Bad file format reading the append only file \(path) at byte \(plainStart + offset): \
+                    make a backup of your AOF file, then use tierctl verify
                     """)
             }
         }
@@ -114,8 +114,8 @@ final class AOFLoad: DatasetLoad {
     // MARK: Files
 
     private func open() throws(FileFailure) {
-        guard next < manifest.parts.count else { return stage = .ended }
-        let part = manifest.parts[next]
+        guard next < parts.count else { return stage = .ended }
+        let part = parts[next]
         path = "\(directory)/\(part.name)"
         descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC)
         guard descriptor >= 0 else { throw failure(errno) }
@@ -128,10 +128,10 @@ final class AOFLoad: DatasetLoad {
         if count == 5, magic == Array("REDIS".utf8) {
             stage = .base(try RDBLoad(server, path: path, isBase: true))
         } else if part.first != nil {
+            if let expected, part.first != expected { return try skipGap(expected) }
             stage = .commits(CommitReader(
                 descriptor: descriptor, number: part.number, byteCount: partBytes,
                 expected: part.first))
-            if let expected, let first = part.first, first > expected { try skipGap(expected) }
         } else {
             beginPlain(at: 0)
         }
@@ -168,10 +168,13 @@ final class AOFLoad: DatasetLoad {
         if let records { return replay.feed(records) }
         expected = reader.expected
         guard case .torn(let offset) = reader.end else { return endPart() }
-        // What was acknowledged may be proved by a later file.
-        try checkLater(expected ?? 1, from: next + 1)
+        let isLast = next + 1 == parts.count
+        if !isLast, parts[next + 1].first != expected {
+            // What was acknowledged may be proved by a later file.
+            try checkLater(expected ?? 1, from: next + 1)
+            dropLater(from: next + 1)
+        }
         try cut(at: offset)
-        dropLater(from: next + 1)
         endPart()
     }
 
@@ -179,7 +182,8 @@ final class AOFLoad: DatasetLoad {
     private func skipGap(_ expected: UInt64) throws(FileFailure) {
         try checkLater(expected, from: next)
         dropLater(from: next)
-        endPart()
+        close(descriptor)
+        descriptor = -1
     }
 
     private func checkLater(_ missing: UInt64, from index: Int) throws(FileFailure) {
@@ -187,22 +191,28 @@ final class AOFLoad: DatasetLoad {
     }
 
     private func prove(_ missing: UInt64, from index: Int) throws(CommitReader.Failure) {
-        for part in manifest.parts[index...] where part.kind == .increment {
+        for part in parts[index...] where part.kind == .increment {
             let file = Glibc.open("\(directory)/\(part.name)", O_RDONLY | O_CLOEXEC)
             guard file >= 0 else { throw .unreadable(offset: 0, errno: errno) }
             defer { close(file) }
             var facts = stat()
             let size = fstat(file, &facts) == 0 ? Int(facts.st_size) : 0
-            let reader = CommitReader(descriptor: file, number: part.number, byteCount: size, expected: nil)
+            let reader = CommitReader(
+                descriptor: file, number: part.number, byteCount: size, expected: nil)
             if try reader.proves(missing) { throw .gap(found: part.first ?? 0, expected: missing) }
         }
     }
 
     private func dropLater(from index: Int) {
-        guard index < manifest.parts.count else { return }
-        let names = manifest.parts[index...].map(\.name).joined(separator: ", ")
-        server.log(.warning, "append-only file: nothing in \(names) was acknowledged as durable: passed over")
-        next = manifest.parts.count - 1
+        let names = parts[index...].map(\.name)
+        server.log(.warning, """
+            append-only file: nothing in \(names.joined(separator: ", ")) was acknowledged as durable: \
+            passed over
+            """)
+        parts.removeSubrange(index...)
+        for i in manifest.parts.indices where names.contains(manifest.parts[i].name) {
+            manifest.parts[i].kind = .history
+        }
     }
 
     private func describe(_ error: CommitReader.Failure) -> FileFailure {
@@ -211,8 +221,8 @@ final class AOFLoad: DatasetLoad {
             return FileFailure("\(path) at byte \(offset): \(String(cString: strerror(code)))")
         case .damaged(let offset):
             return FileFailure("""
-                \(path) at byte \(offset): commits that had been made durable are damaged; later ones are not. \
-                Restore a backup, or cut the file there and lose what follows
+                \(path) at byte \(offset): commits that had been made durable are damaged; later ones are \
+                not. Restore a backup, or cut the file there and lose what follows
                 """)
         case .newerVersion(let version):
             return FileFailure("\(path): it has format \(version), written by a newer tierd")
@@ -227,33 +237,33 @@ final class AOFLoad: DatasetLoad {
     private func cut(at offset: Int) throws(FileFailure) {
         guard server.configuration.loadsTruncated else {
             throw FileFailure("""
-                Unexpected end of file reading the append only file \(path) at byte \(offset). You can set the \
-                'aof-load-truncated' configuration option to yes
+                Unexpected end of file reading the append only file \(path) at byte \(offset). You can \
+                set the 'aof-load-truncated' configuration option to yes
                 """)
         }
         server.log(.warning, "!!! Warning: short read while loading the AOF file \(path)!!!")
         server.log(.warning, "AOF loaded anyway because aof-load-truncated is enabled")
         server.log(.warning, "Truncating the AOF \(path) at offset \(offset)")
-        if ftruncate(descriptor, offset) != 0 { throw failure(errno) }
+        if ftruncate(descriptor, offset) != 0 || fsync(descriptor) != 0 { throw failure(errno) }
         partBytes = offset
     }
 
     // MARK: Plain requests
 
     private func readPlain() throws(FileFailure) {
-        let count = pread(descriptor, buffer, AOFLoad.sliceBytes, plainRead)
+        let count = pread(descriptor, &buffer, AOFLoad.sliceBytes, plainRead)
         if count < 0 {
             if errno == EINTR { return }
             throw failure(errno)
         }
         if count == 0 { return try endPlain() }
         plainRead += count
-        replay.feed(ByteView(buffer, count))
+        buffer.withView { replay.feed($0[0..<count]) }
     }
 
     private func endPlain() throws(FileFailure) {
         if !replay.isDone || replay.isInTransaction {
-            guard next == manifest.parts.count - 1 else {
+            guard next == parts.count - 1 else {
                 throw FileFailure("\(path): unexpected end of file, and it is not the last one")
             }
             try cut(at: plainStart + replay.wholeOffset)

@@ -2,10 +2,10 @@ import TieredStore
 
 /// Which files the append-only file consists of.
 ///
-/// Shape:  lines "file NAME seq NUMBER type b|h|i [from SEQUENCE]": one base at most, then what was appended
-///         since, in order; `h`: no longer needed. Names with blanks are quoted as in redis.conf. `from`, of
-///         files of tierd's, is the sequence of the first commit.
-/// Source: Redis 7.0 aof.c, "AOF Manifest file implementation"; keys that are not known are passed over there.
+/// Shape:  lines "file NAME seq NUMBER type b|h|i [from SEQUENCE]": one base at most, then what was
+///         appended since, in order; `h`: no longer needed. Names with blanks are quoted as in redis.conf.
+///         `from`, of files of tierd's, is the sequence of the first commit.
+/// Source: Redis 7.0 aof.c, "AOF Manifest file implementation"; keys it does not know are passed over there.
 struct AOFManifest: Equatable {
     enum Kind: Character { case base = "b", history = "h", increment = "i" }
 
@@ -33,10 +33,9 @@ struct AOFManifest: Equatable {
             if line.isEmpty || line.first == UInt8(ascii: "#") { continue }
             guard let words = ConfigurationLine.words(Array(line)), let part = AOFManifest.part(words)
             else { throw Failure(line: i + 1) }
-            let last = increments.last?.number ?? 0
-            if part.kind == .base, base != nil || part.kind == .increment, part.number <= last {
-                throw Failure(line: i + 1)
-            }
+            let isSecondBase = part.kind == .base && base != nil
+            let isOutOfOrder = part.kind == .increment && part.number <= increments.last?.number ?? 0
+            if isSecondBase || isOutOfOrder { throw Failure(line: i + 1) }
             parts.append(part)
         }
         if parts.isEmpty { throw Failure(line: 1) }

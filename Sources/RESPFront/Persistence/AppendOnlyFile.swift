@@ -34,6 +34,8 @@ public final class AppendOnlyFile: @unchecked Sendable {
     private(set) var manifest = AOFManifest()
     private let facts_ = Mutex(Facts())
     private var snapshot: Snapshot?
+    /// A value could not be read for the base that is being written.
+    private let isUnreadable = Atomic<Bool>(false)
     /// Number of the base that is being written, and of the first increment that goes with it.
     private var coming: (base: Int, increment: Int)?
     /// Unix milliseconds before which rewriting is not tried again.
@@ -45,6 +47,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     var facts: Facts { facts_.withLock { $0 } }
     var isRewriting: Bool { facts.rewriteStartedAt != nil }
+    public var rewriteCount: Int { facts.rewrites }
     private var directory: any DataDirectory { server.saver.directory! }
     private var configuration: Configuration { server.configuration }
     private var first: StoreWorker { server.fronts[0].worker }
@@ -99,6 +102,8 @@ public final class AppendOnlyFile: @unchecked Sendable {
         try directory.makeDirectory(configuration.appendDirectory)
         if isComplete {
             try turn(naming: true)
+            for part in manifest.parts where part.kind == .history { directory.delete(path(part.name)) }
+            manifest.parts.removeAll { $0.kind == .history }
             let bytes = load?.bytes ?? (base: 0, increments: 0)
             facts_.withLock {
                 $0.baseBytes = bytes.base
@@ -115,6 +120,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
     /// CONFIG SET appendonly yes. Errors: a file cannot be opened; another save runs.
     func turnOn() throws(FileFailure) {
         guard state == .off else { return }
+        guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
         if let bytes = directory.contents(manifestPath), let found = try? AOFManifest(bytes) {
             // What is there is of another time: only its numbers are used on.
             manifest = AOFManifest(parts: found.parts.map {
@@ -243,26 +249,35 @@ public final class AppendOnlyFile: @unchecked Sendable {
             }
             retryAt = now + 1000
             server.log(.warning, "Can't rewrite append only file in background: \(error)")
-            throw .message("ERR Can't execute an AOF background rewriting. Please check the server logs for more information.")
+            throw .message("""
+                ERR Can't execute an AOF background rewriting. Please check the server logs for more \
+                information.
+                """)
         }
         server.log(.notice, "Background append only file rewriting started")
     }
 
     private func beginRewrite(_ now: Int64) throws(FileFailure) {
+        guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
         try directory.makeDirectory(configuration.appendDirectory)
         coming = (manifest.nextBase, manifest.nextIncrement)
         if state != .off { try turn(naming: state == .on) }
+        isUnreadable.store(false, ordering: .relaxed)
         let file = try directory.create("temp-rewriteaof-bg-\(server.processID).aof", isDirect: false)
         let facts = RDBFacts(
             fields: server.saver.fields(now, isBase: true),
             functions: server.libraries.known.sorted.map(\.text), hasChecksum: configuration.rdbChecksum)
         snapshot = server.store.beginRDB(
             file, facts, wake: { [unowned server] in server.fronts[0].wake() },
-            unreadable: { [unowned server] key in
+            unreadable: { [unowned self] key in
+                // The files before have it, as far as anything has: they stay.
                 let name = key.prefix(64).text
-                server.log(.warning, "append-only file: the value of key '\(name)' cannot be read: left out")
+                server.log(.warning, "AOF: the value of key '\(name)' cannot be read: not rewritten")
+                isUnreadable.store(true, ordering: .relaxed)
             },
-            ended: { [unowned self] in ended(file, error: $0) })
+            ended: { [unowned self] in
+                ended(file, error: $0 == 0 && isUnreadable.load(ordering: .relaxed) ? Int(EIO) : $0)
+            })
         guard snapshot != nil else {
             directory.discard(file)
             throw FileFailure("out of memory")

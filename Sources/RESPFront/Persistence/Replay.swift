@@ -41,7 +41,7 @@ final class Replay {
     var isDone: Bool { input.isEmpty && session.wait == .none && session.input.isEmpty }
     var isInTransaction: Bool { session.modes.contains(.inTransaction) }
 
-    func feed(_ bytes: ByteView) { input.append(UnsafeMutableRawPointer(mutating: bytes.base), bytes.count) }
+    func feed(_ bytes: ByteView) { input.append(bytes) }
 
     /// Another file begins.
     func beginFile() { session.database = 0 }

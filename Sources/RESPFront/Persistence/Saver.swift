@@ -54,8 +54,8 @@ public final class Saver: @unchecked Sendable {
         if isRunning { throw .message("ERR Background save already in progress") }
         if server.appendOnly.isRewriting {
             throw .message("""
-                ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
-                schedule a BGSAVE whenever possible.
+                ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in \
+                order to schedule a BGSAVE whenever possible.
                 """)
         }
         guard let directory else { throw .message("ERR there is no directory to save to") }
@@ -65,7 +65,8 @@ public final class Saver: @unchecked Sendable {
             $0.isScheduled = false
         }
         let file: DiskFile
-        do throws(FileFailure) { file = try directory.create("temp-\(server.processID).rdb", isDirect: false) } catch {
+        let temporary = "temp-\(server.processID).rdb"
+        do throws(FileFailure) { file = try directory.create(temporary, isDirect: false) } catch {
             state.withLock { $0.lastSucceeded = false }
             server.log(.warning, "Failed opening the temp RDB file for saving: \(error)")
             throw .message("ERR \(error)")
@@ -153,7 +154,8 @@ public final class Saver: @unchecked Sendable {
     /// The first loop's periodic look at the `save` points.
     public func cron() {
         let facts = self.facts
-        guard facts.startedAt == nil, directory != nil, !server.appendOnly.isRewriting else { return }
+        guard facts.startedAt == nil, directory != nil, !server.appendOnly.isRewriting
+        else { return }
         let now = server.fronts[0].worker.now / 1000, changes = self.changes
         let isDue = facts.isScheduled || server.configuration.savePoints.contains {
             changes >= $0.changes && now - facts.lastSaved > $0.seconds

@@ -38,9 +38,9 @@ public final class CommitFile {
 ///
 /// Group commit: what is appended while writes are under way leaves together in the next. With `always` a
 /// few small commits are under way at once, each made durable by its own write (RWF_DSYNC): a block that
-/// was acknowledged is never written again. Measured on the machine of the benchmarks: appending and fdatasync
-/// 4.9 K a second, writing to blocks that have been written before 9.6 K, four at a time 16 K; hence the
-/// blocks prepared ahead.
+/// was acknowledged is never written again. Measured on the machine of the benchmarks: appending and
+/// fdatasync 4.9 K a second, writing to blocks that have been written before 9.6 K, four at a time 16 K;
+/// hence the blocks prepared ahead.
 public final class CommitLog: @unchecked Sendable {
     /// What the records so far leave a reader with; a file begins without.
     public struct Context {
@@ -66,11 +66,13 @@ public final class CommitLog: @unchecked Sendable {
     private static let chunkBytes = 256 << 10
     /// Chunks kept for later.
     private static let spareMost = 8
-    private static let directWrites = 4
+    private static let directWrites = 2
     /// What waits is written when it is so much, or at the next look of the cron: a write costs more than
     /// its bytes.
     private static let dueBytes = 64 << 10
-    private static let prepareBytes = 4 << 20
+    /// Zeros are written in such portions, so far ahead.
+    private static let prepareBytes = 512 << 10
+    private static let prepareAhead = 4 << 20
     private static let second: UInt64 = 1_000_000_000
 
     private let extents: Extents
@@ -106,7 +108,10 @@ public final class CommitLog: @unchecked Sendable {
     public var isSyncSuspended = false
 
     /// `sequence`: of the first commit.
-    init(extents: Extents, memoryLimit: Int, policy: CommitPolicy, sequence: UInt64, wake: @escaping () -> Void) {
+    init(
+        extents: Extents, memoryLimit: Int, policy: CommitPolicy, sequence: UInt64,
+        wake: @escaping () -> Void
+    ) {
         self.extents = extents
         self.policy = policy
         self.wake = wake
@@ -119,17 +124,18 @@ public final class CommitLog: @unchecked Sendable {
 
     // MARK: Any worker
 
-    /// Appends a record of at most `most` bytes; `write` says how many it wrote. The caller holds what
-    /// orders the record among others: the stripes of its keys. `isFirst`: it is the first worker, which
-    /// looks at what waits in this turn anyway.
+    /// Appends a record of at most `most` bytes. The caller holds what orders it among others: the stripes of
+    /// its keys. `isFirst`: it is the first worker, which looks at what waits in this turn anyway.
     public func append(
-        _ most: Int, isFirst: Bool, _ write: (UnsafeMutableRawPointer, inout Context) -> Int
+        _ most: Int, isFirst: Bool, _ write: (inout RecordWriter, inout Context) -> Void
     ) {
         lock.lock()
         if let chunk = current, chunk.room < most { seal(chunk) }
         if current == nil { current = makeChunk(most) }
         let chunk = current!, before = chunk.fill
-        chunk.fill += write(chunk.memory.at + chunk.fill, &context)
+        var writer = RecordWriter(chunk.memory.at + chunk.fill)
+        write(&writer, &context)
+        chunk.fill += writer.count
         pendingWord.add(chunk.fill - before, ordering: .relaxed)
         markWord.store(nextSequence, ordering: .releasing)
         let isDue = policy == .always || chunk.fill >= CommitLog.dueBytes
@@ -217,7 +223,7 @@ public final class CommitLog: @unchecked Sendable {
     private var failed: [Chunk] = []
     private var writing = 0
     /// Commits up to this one are in their files.
-    private var written: UInt64
+    public private(set) var written: UInt64
     private var isSyncing = false
     private var isPreparing = false
     private var syncFailed = false
@@ -270,8 +276,8 @@ public final class CommitLog: @unchecked Sendable {
         ).seal(at, file: file.number)
         writing += 1
         worker.request(
-            file.isDirect ? .durableWrite : .write, file.file, offset: chunk.offset, length: extent, memory: at,
-            .other { [unowned worker] result in self.wrote(chunk, extent, result, worker) })
+            file.isDirect ? .durableWrite : .write, file.file, offset: chunk.offset, length: extent,
+            memory: at, .other { [unowned worker] result in self.wrote(chunk, extent, result, worker) })
     }
 
     private func wrote(_ chunk: Chunk, _ extent: Int, _ result: Int, _ worker: StoreWorker) {
@@ -357,7 +363,7 @@ public final class CommitLog: @unchecked Sendable {
     private func sync(_ file: CommitFile, upTo sequence: UInt64, _ worker: StoreWorker) {
         isSyncing = true
         lastSyncAt = worker.instant
-        worker.request(.sync, file.file, offset: 0, length: 0, memory: nil, .other { [unowned worker] result in
+        let end = DiskOperation.other { [unowned worker] result in
             self.isSyncing = false
             guard result >= 0 else {
                 // What the kernel has not written it may have dropped: asking again proves nothing.
@@ -366,7 +372,8 @@ public final class CommitLog: @unchecked Sendable {
             }
             self.noteDurable(sequence)
             self.endFiles(worker)
-        })
+        }
+        worker.request(.sync, file.file, offset: 0, length: 0, memory: nil, end)
     }
 
     /// Writes zeros to blocks ahead, so that writing to them again changes no metadata. Commits wait that
@@ -377,7 +384,7 @@ public final class CommitLog: @unchecked Sendable {
         let end = file.end
         lock.unlock()
         file.preparedEnd = max(file.preparedEnd, end)
-        guard file.preparedEnd - end < CommitLog.prepareBytes / 2,
+        guard file.preparedEnd - end < CommitLog.prepareAhead,
             let memory = SnapshotFile.Memory(CommitLog.prepareBytes, extents)
         else { return }
         isPreparing = true
@@ -387,7 +394,8 @@ public final class CommitLog: @unchecked Sendable {
             .other { [unowned worker] result in
                 self.isPreparing = false
                 // Of a full disk the commits themselves will tell.
-                if result == memory.count { file.preparedEnd += memory.count } else { file.isPreparable = false }
+                file.isPreparable = result == memory.count
+                if file.isPreparable { file.preparedEnd += memory.count }
                 self.pump(worker)
             })
     }

@@ -43,6 +43,7 @@ extension Store {
         _ policy: CommitPolicy, sequence: UInt64, wake: @escaping () -> Void
     ) -> CommitLog {
         CommitLog(
-            extents: extents, memoryLimit: options.memoryLimit, policy: policy, sequence: sequence, wake: wake)
+            extents: extents, memoryLimit: options.memoryLimit, policy: policy, sequence: sequence,
+            wake: wake)
     }
 }
