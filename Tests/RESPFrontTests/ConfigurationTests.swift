@@ -24,8 +24,8 @@ struct ConfigurationTests {
     @Test func anAppendOnlyFileThatCannotBeIsRefused() throws {
         let server = try AdminServer()
         let client = server.connect()
-        let refused = "-ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn on "
-            + "AOF. Check server logs.\r\n"
+        let refused = "-ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to "
+            + "turn on AOF. Check server logs.\r\n"
         #expect(client.raw("CONFIG", "SET", "appendonly", "yes") == refused)
         #expect(!server.state.configuration.appendOnly)
         #expect(client.raw("CONFIG", "SET", "appendonly", "no") == "+OK\r\n")
