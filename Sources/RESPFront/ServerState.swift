@@ -30,6 +30,8 @@ public final class ServerState: @unchecked Sendable {
     public private(set) var saver: Saver!
     /// The file everything is loaded from, while it is. The first loop's.
     public private(set) var load: RDBLoad?
+    /// What everything began with. Set before loops run.
+    public var recovery = RecoveryFacts()
     /// Ends the process: what was to be loaded cannot be.
     public var fail: (String) -> Void = { _ in }
     /// A script's log line and its level, 0 (debug) to 3 (warning).

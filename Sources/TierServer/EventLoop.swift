@@ -262,8 +262,8 @@ final class EventLoop {
         if isWritingHeader { return }
         isWritingHeader = true
         ring.write(
-            EventLoop.tierFile, from: server.tierFile.header(of: server.state.store.log),
-            length: UInt32(server.tierFile.headerSize), at: 0, EventLoop.token(.header))
+            EventLoop.tierFile, from: server.tierFile.header(of: server.state.store),
+            length: UInt32(server.tierFile.headerCount), at: 0, EventLoop.token(.header))
     }
 
     // MARK: Mail and time

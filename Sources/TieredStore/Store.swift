@@ -80,6 +80,12 @@ public final class Store: @unchecked Sendable {
         return UInt8(truncatingIfNeeded: epochs.load(ordering: .relaxed))
     }
 
+    /// Epochs passed; set before the world begins.
+    var epochCount: Int {
+        get { epochs.load(ordering: .relaxed) }
+        set { epochs.store(newValue, ordering: .relaxed) }
+    }
+
     // MARK: Whole keyspace; the caller has stopped the world
 
     public func keyCount(database: Int) -> Int {

@@ -46,7 +46,7 @@ struct SuperblockTests {
                 Superblock(segmentSize: 4096, segmentCount: 1, generation: 1, hashSeed: 1).encode(to: memory)
                 memory.storeBytes(of: UInt64(bitPattern: Int64(size)), toByteOffset: 16, as: UInt64.self)
                 memory.storeBytes(of: UInt64(bitPattern: Int64(count)), toByteOffset: 24, as: UInt64.self)
-                memory.storeBytes(of: checksum(memory, 48), toByteOffset: 48, as: UInt32.self)
+                memory.storeBytes(of: checksum(memory, 4092), toByteOffset: 4092, as: UInt32.self)
                 return decode(memory)
             }
             #expect(outcome == .failure(.damaged))
@@ -66,7 +66,7 @@ struct SuperblockTests {
     @Test func everyFlippedBitShows() {
         with { memory in
             Superblock(segmentSize: 65536, segmentCount: 8, generation: 7, hashSeed: 9).encode(to: memory)
-            for bit in 0..<52 * 8 {
+            for bit in 0..<4096 * 8 {
                 let byte = (memory + bit / 8).assumingMemoryBound(to: UInt8.self)
                 byte.pointee ^= 1 << (bit % 8)
                 let isRefused = (try? decode(memory).get()) == nil
@@ -96,7 +96,7 @@ struct SuperblockTests {
         log.add(Address(segment: segment, version: 1, offset: 4096, byteCount: 800))
         log.seal(segment, used: 8192, filled: 800)
         #expect(log.open(for: .compaction) == 1)
-        #expect(Superblock.size(segments: 8) == 8192 && log.headerSize == 8192)
+        #expect(Superblock.size(segments: 8) == 8192 && log.headerSize == Superblock.size(segments: 4096))
         try with { memory in
             Superblock.encodeTable(of: log, to: memory)
             let rows = try #require(Superblock.decodeTable(memory, segments: 8))
@@ -115,13 +115,14 @@ struct SuperblockTests {
 
     @Test func aSegmentHeaderBelongsToItsSegment() {
         with { memory in
-            SegmentHeader.encode(to: memory, segment: 5, version: 9, stream: .compaction)
-            #expect(SegmentHeader.decode(memory, segment: 5) == 9)
-            #expect(SegmentHeader.decode(memory, segment: 6) == nil)
+            SegmentHeader.encode(to: memory, segment: 5, version: 9, stream: .compaction, identity: 7)
+            #expect(SegmentHeader.decode(memory, segment: 5, identity: 7) == 9)
+            #expect(SegmentHeader.decode(memory, segment: 5, identity: 8) == nil)
+            #expect(SegmentHeader.decode(memory, segment: 6, identity: 7) == nil)
             for bit in 0..<32 * 8 {
                 let byte = (memory + bit / 8).assumingMemoryBound(to: UInt8.self)
                 byte.pointee ^= 1 << (bit % 8)
-                #expect(SegmentHeader.decode(memory, segment: 5) == nil, "bit \(bit)")
+                #expect(SegmentHeader.decode(memory, segment: 5, identity: 7) == nil, "bit \(bit)")
                 byte.pointee ^= 1 << (bit % 8)
             }
         }

@@ -1,0 +1,323 @@
+import CSystem
+import Glibc
+import IOUring
+import Primitives
+import RESPFront
+import TieredStore
+
+/// What the server begins with. The first that applies:
+///
+/// 1. the file `load` names
+/// 2. the checkpoint of the last server, if it belongs to what is in the tier file
+/// 3. `dbfilename`, if it exists; when there is a checkpoint that cannot be used, only if it is not older
+/// 4. what the log tells, if something is in the tier file
+/// 5. nothing
+///
+/// With 1, 3 and 5 the tier file starts empty. Nothing in the tier file is written before a checkpoint or the
+/// log has been read to the end.
+struct Recovery {
+    enum Source: Equatable {
+        case rdb(String), checkpoint, log, nothing
+
+        /// What is in the tier file is wanted.
+        var keepsTierFile: Bool { self == .checkpoint || self == .log }
+    }
+
+    static let checkpointName = "tier.checkpoint"
+
+    let configuration: Configuration
+    let tier: TierFile
+    let log: ServerLog
+
+    // MARK: The decision
+
+    func source() -> Source {
+        if !configuration.load.isEmpty { return .rdb(configuration.load) }
+        guard access(Recovery.checkpointName, F_OK) == 0, tier.previous?.ending != .dropped
+        else { return sourceWithoutCheckpoint() }
+        if let reason = mismatch() {
+            log.write(.warning, "\(Recovery.checkpointName) is not used: \(reason)")
+            return sourceWithoutCheckpoint(unusable: true)
+        }
+        return .checkpoint
+    }
+
+    /// `unusable`: there is a checkpoint, which should have been used.
+    func sourceWithoutCheckpoint(unusable: Bool = false) -> Source {
+        let hasLog = tier.previous.map { $0.ending != .dropped && tier.segmentsKept > 0 } ?? false
+        if access(configuration.dbfilename, F_OK) == 0 {
+            if !unusable || !hasLog || isNewer(configuration.dbfilename, than: Recovery.checkpointName) {
+                return .rdb(configuration.dbfilename)
+            }
+            log.write(.warning, """
+                \(configuration.dbfilename) is older than \(Recovery.checkpointName) and not loaded; \
+                to begin with it: --load \(configuration.dbfilename)
+                """)
+        }
+        return hasLog ? .log : .nothing
+    }
+
+    private func isNewer(_ a: String, than b: String) -> Bool {
+        var first = stat(), second = stat()
+        guard stat(a, &first) == 0, stat(b, &second) == 0 else { return true }
+        return (first.st_mtim.tv_sec, first.st_mtim.tv_nsec)
+            >= (second.st_mtim.tv_sec, second.st_mtim.tv_nsec)
+    }
+
+    /// Why the checkpoint does not belong to what is in the tier file, as far as its head tells.
+    private func mismatch() -> String? {
+        guard let file = CheckpointFile(Recovery.checkpointName) else { return SystemError.text(of: errno) }
+        do throws(CheckpointError) {
+            let head = try CheckpointLoad.head(byteCount: file.byteCount, read: file.read)
+            guard let previous = tier.previous, head.identity == previous.identity,
+                head.generation == previous.generation
+            else { throw CheckpointError(.otherTierFile) }
+            return nil
+        } catch { return error.text }
+    }
+}
+
+/// A checkpoint open for reading.
+final class CheckpointFile: Sendable {
+    private let descriptor: Int32
+    let byteCount: Int
+
+    init?(_ path: String) {
+        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        var facts = stat()
+        byteCount = fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
+    }
+
+    deinit { close(descriptor) }
+
+    func read(_ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int) -> Bool {
+        CheckpointFile.read(descriptor, target, count, offset)
+    }
+
+    static func read(
+        _ descriptor: Int32, _ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int
+    ) -> Bool {
+        var done = 0
+        while done < count {
+            let n = pread(descriptor, target + done, count - done, off_t(offset + done))
+            if n < 0, errno == EINTR { continue }
+            if n <= 0 { return false }
+            done += n
+        }
+        return true
+    }
+}
+
+// MARK: - Carrying it out
+
+extension Server {
+    /// Loads what there is, before any loop runs; an RDB file is loaded by the first loop, beside clients.
+    func recover(from source: Recovery.Source) throws(StartError) {
+        let start = csystem_monotonic_ns()
+        for worker in state.store.workers {
+            worker.setTime(milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: start)
+        }
+        var source = source
+        if source == .checkpoint, let reason = try loadCheckpoint() {
+            log.write(.warning, "\(Recovery.checkpointName) is not used: \(reason)")
+            source = recovery.sourceWithoutCheckpoint(unusable: true)
+            if !source.keepsTierFile { startTierFileAnew() }
+        }
+        switch source {
+        case .rdb(let path):
+            state.recovery.source = .rdb
+            do throws(FileFailure) { try state.beginLoading(path) } catch {
+                throw StartError(description: error.description)
+            }
+        case .checkpoint: state.recovery.source = .checkpoint
+        case .log:
+            try scanLog()
+            state.recovery.source = .log
+        case .nothing: break
+        }
+        state.recovery.milliseconds = Int64((csystem_monotonic_ns() - start) / 1_000_000)
+        do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store) } catch {
+            throw StartError(description: error.description)
+        }
+        // From the next change on it is of the past.
+        unlink(Recovery.checkpointName)
+    }
+
+    private func startTierFileAnew() {
+        var random = SystemRandomNumberGenerator()
+        state.store.log.startAnew(identity: random.next() | 1)
+    }
+
+    // MARK: Checkpoint
+
+    /// Loads the checkpoint; nil, or why that cannot be done: the store is empty then.
+    private func loadCheckpoint() throws(StartError) -> String? {
+        guard let file = CheckpointFile(Recovery.checkpointName) else { return SystemError.text(of: errno) }
+        let start = csystem_monotonic_ns(), store = state.store
+        do throws(CheckpointError) {
+            let load = try CheckpointLoad(store, byteCount: file.byteCount, read: file.read)
+            do throws(CheckpointError) {
+                try load.begin()
+                Parallel.run(store.workers.count) { _ = load.takeBlocks(store.workers[$0], isHurried: false) }
+                try takeRest(of: load)
+                try load.finish()
+                try restore(load.head.libraries)
+            } catch {
+                load.undo()
+                throw error
+            }
+            state.recovery.checkpointKeys = load.keysLoaded
+            let milliseconds = Double(csystem_monotonic_ns() - start) / 1e6
+            log.write(.notice, """
+                Checkpoint loaded: \(load.keysLoaded) keys, \(load.addressCount) of them on the SSD, in \
+                \(Int(milliseconds)) ms
+                """)
+        } catch {
+            if case .moreDatabases = error.reason {
+                throw StartError(description: "\(Recovery.checkpointName): \(error.text)")
+            }
+            return error.text
+        }
+        return nil
+    }
+
+    /// Takes the blocks for which there was no RAM: values leave for the SSD as always.
+    private func takeRest(of load: CheckpointLoad) throws(CheckpointError) {
+        let worker = state.store.workers[0]
+        while load.hasMore {
+            guard waitForRAM(worker) else { throw CheckpointError(.noRoom) }
+            _ = load.takeBlocks(worker, isHurried: true)
+        }
+    }
+
+    /// Has values leave RAM until a block has room; false if nothing can leave any more.
+    private func waitForRAM(_ worker: StoreWorker) -> Bool {
+        let bytes = min(CheckpointLoad.blockRAM, state.store.ledger.limit / 4)
+        while true {
+            // On behalf of no session.
+            switch worker.admit(bytes, token: UInt32.max) {
+            case .go: return true
+            case .refused: return false
+            case .wait: break
+            }
+            while worker.waitingWriters > 0 {
+                worker.setTime(
+                    milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: csystem_monotonic_ns())
+                _ = worker.background()
+                files.carryOut(worker)
+            }
+        }
+    }
+
+    private func restore(_ libraries: [[UInt8]]) throws(CheckpointError) {
+        for text in libraries {
+            do throws(CommandError) { try state.restore(library: text) } catch {
+                log.write(.warning, "\(Recovery.checkpointName): a library is left out: \(error)")
+            }
+        }
+    }
+
+    // MARK: Log
+
+    private func scanLog() throws(StartError) {
+        let store = state.store
+        guard let previous = tierFile.previous else { return }
+        let reporter = ScanReporter(log)
+        let descriptor = tierFile.descriptor
+        let scan = LogScan(store, previous, tierFile.previousRows) { target, count, offset in
+            reporter.look()
+            return CheckpointFile.read(descriptor, target, count, offset)
+        }
+        reporter.scan = scan
+        log.write(.notice, "No checkpoint of the last run: scanning tier file \(tierFile.path)")
+        Parallel.run(store.workers.count) { scan.takeSegments(store.workers[$0]) }
+        if scan.databases > store.options.databases {
+            throw StartError(description: """
+                tier file \(tierFile.path): it has keys in database \(scan.databases - 1), and there are \
+                \(store.options.databases): raise `databases`
+                """)
+        }
+        scan.finish()
+        guard scan.segments > 0 else { return log.write(.notice, "Nothing was written to the tier file") }
+        log.write(.notice, """
+            Tier file scanned: \(scan.keys) keys found in \(scan.records) records of \(scan.segments) \
+            segments, \(scan.damaged) records damaged, \(scan.unreadable) pieces unreadable
+            """)
+        log.write(.warning, """
+            Recovered from the log alone: values are as of when they were last written to the SSD, keys that \
+            were only in RAM are missing, and deleted ones may be back
+            """)
+    }
+
+    // MARK: At the end
+
+    /// Leaves the tier file so that the next server finds what it needs. After all loops have ended; false if
+    /// that failed. `drops`: what is there is not wanted.
+    func leaveTierFile(dropping drops: Bool) -> Bool {
+        let isSaved = drops || writeCheckpoint()
+        let ending: Superblock.Ending = drops ? .dropped : isSaved ? .saved : .none
+        do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store, ending: ending) } catch {
+            log.write(.warning, error.description)
+            return false
+        }
+        return isSaved
+    }
+
+    private func writeCheckpoint() -> Bool {
+        let start = csystem_monotonic_ns(), store = state.store
+        for worker in store.workers {
+            worker.setTime(milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: start)
+        }
+        do throws(FileFailure) {
+            let file = try files.create("temp-\(getpid()).checkpoint")
+            var failure = 0
+            let begun = store.beginCheckpoint(
+                file, libraries: state.librarySources, blockSize: 256 << 10, wake: {},
+                ended: { failure = $0 })
+            guard let begun else {
+                files.discard(file)
+                throw FileFailure("no memory for it")
+            }
+            Parallel.run(store.workers.count) { [files] index in
+                let worker = store.workers[index]
+                worker.finishSnapshot(begun.snapshot) { files.carryOut(worker) }
+            }
+            if failure != 0 {
+                files.discard(file)
+                throw FileFailure(SystemError.text(of: Int32(failure)))
+            }
+            try files.close(file, as: Recovery.checkpointName)
+            store.log.checkpointIsDurable(begun.number)
+            let milliseconds = Int64((csystem_monotonic_ns() - start) / 1_000_000)
+            state.recovery.checkpointKeys = begun.keys
+            state.recovery.checkpointMilliseconds = milliseconds
+            log.write(.notice, "Checkpoint written: \(begun.keys) keys in \(milliseconds) ms")
+            return true
+        } catch {
+            log.write(.warning, "Error writing the checkpoint: \(error)")
+            return false
+        }
+    }
+}
+
+/// Says every second how far a scan is.
+private final class ScanReporter: @unchecked Sendable {
+    private let log: ServerLog
+    private let lock = SpinLock()
+    private var saidAt = csystem_monotonic_ns()
+    /// Set before the first read.
+    weak var scan: LogScan?
+
+    init(_ log: ServerLog) { self.log = log }
+
+    /// Called by any thread, now and then.
+    func look() {
+        guard lock.tryLock() else { return }
+        defer { lock.unlock() }
+        let now = csystem_monotonic_ns()
+        guard now - saidAt >= 1_000_000_000, let scan else { return }
+        saidAt = now
+        log.write(.notice, "Scanning tier file: \(Int(scan.progress * 100)) %, \(scan.keys) keys")
+    }
+}
