@@ -231,6 +231,8 @@ extension Server {
         }
         reporter.scan = scan
         log.write(.notice, "No checkpoint of the last run: scanning tier file \(tierFile.path)")
+        Parallel.run(store.workers.count) { scan.takeHeaders(store.workers[$0]) }
+        scan.begin(store.workers[0])
         Parallel.run(store.workers.count) { scan.takeSegments(store.workers[$0]) }
         if scan.databases > store.options.databases {
             throw StartError(description: """

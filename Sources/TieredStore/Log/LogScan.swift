@@ -24,6 +24,10 @@ public final class LogScan: @unchecked Sendable {
     private let superblock: Superblock
     /// Of the segment table, if it is sound: versions of segments whose header is not.
     private let rows: [Superblock.SegmentRow]
+    /// Segments that were written to, and their versions.
+    private let found = Mutex<[(segment: Int, version: UInt32)]>([])
+    private var toScan: [(segment: Int, version: UInt32)] = []
+    private let nextHeader = Atomic<Int>(0)
     private let next = Atomic<Int>(0)
     private let doneBytes = Atomic<Int>(0)
     private let keyCount = Atomic<Int>(0)
@@ -48,7 +52,7 @@ public final class LogScan: @unchecked Sendable {
 
     /// Share of the file that has been read.
     public var progress: Double {
-        Double(doneBytes.load(ordering: .relaxed)) / Double(max(1, store.log.capacityBytes))
+        Double(doneBytes.load(ordering: .relaxed)) / Double(max(1, segments * store.log.segmentSize))
     }
     public var keys: Int { keyCount.load(ordering: .relaxed) }
     public var records: Int { recordCount.load(ordering: .relaxed) }
@@ -62,15 +66,45 @@ public final class LogScan: @unchecked Sendable {
 
     // MARK: Running
 
+    /// Reads the headers of segments until there are none. Any number of workers at a time.
+    public func takeHeaders(_ worker: StoreWorker) {
+        let part = Part(worker)
+        while true {
+            let segment = nextHeader.add(1, ordering: .relaxed).oldValue
+            guard segment < store.log.segmentCount else { return }
+            readHeader(segment, part)
+        }
+    }
+
+    /// All headers have been read: scans the first segment, and gives the index the size it makes likely.
+    public func begin(_ worker: StoreWorker) {
+        toScan = found.withLock { $0.sorted { $0.segment < $1.segment } }
+        guard !toScan.isEmpty else { return }
+        let part = Part(worker)
+        takeNext(part)
+        end(part)
+        for (tables, records) in part.records {
+            store.reserve(keys: records * toScan.count, tables: tables)
+        }
+    }
+
     /// Takes segments until there are none. Any number of workers at a time.
     public func takeSegments(_ worker: StoreWorker) {
         let part = Part(worker)
-        while true {
-            let segment = next.add(1, ordering: .relaxed).oldValue
-            guard segment < store.log.segmentCount else { break }
-            scan(segment, part)
-            doneBytes.add(store.log.segmentSize, ordering: .relaxed)
-        }
+        while takeNext(part) {}
+        end(part)
+    }
+
+    @discardableResult
+    private func takeNext(_ part: Part) -> Bool {
+        let index = next.add(1, ordering: .relaxed).oldValue
+        guard index < toScan.count else { return false }
+        scan(toScan[index].segment, toScan[index].version, part)
+        doneBytes.add(store.log.segmentSize, ordering: .relaxed)
+        return true
+    }
+
+    private func end(_ part: Part) {
         highest.max(part.highest, ordering: .relaxed)
         lastDatabase.max(part.lastDatabase, ordering: .relaxed)
     }
@@ -96,6 +130,8 @@ public final class LogScan: @unchecked Sendable {
         var filled = 0
         var highest: UInt64 = 0
         var lastDatabase = 0
+        /// By set of tables.
+        var records: [Int: Int] = [:]
 
         init(_ worker: StoreWorker) {
             self.worker = worker
@@ -112,7 +148,7 @@ public final class LogScan: @unchecked Sendable {
         }
     }
 
-    private func scan(_ segment: Int, _ part: Part) {
+    private func readHeader(_ segment: Int, _ part: Part) {
         let log = store.log
         if log.row(segment).state != .free { return }
         let known = segment < rows.count ? rows[segment].version : 0
@@ -120,17 +156,24 @@ public final class LogScan: @unchecked Sendable {
             unreadableCount.add(1, ordering: .relaxed)
             return log.recoverVersion(segment, known + 1000)
         }
-        guard let version = SegmentHeader.decode(part.memory, segment: segment, identity: superblock.identity)
-        else { return log.recoverVersion(segment, known == 0 ? 0 : known + 1000) }
-        segmentsFound.add(1, ordering: .relaxed)
+        if let version = SegmentHeader.decode(part.memory, segment: segment, identity: superblock.identity) {
+            found.withLock { $0.append((segment, version)) }
+            segmentsFound.add(1, ordering: .relaxed)
+        } else {
+            // What cannot be read may have been opened since the table was written.
+            log.recoverVersion(segment, known == 0 ? 0 : known + 1000)
+        }
+    }
+
+    private func scan(_ segment: Int, _ version: UInt32, _ part: Part) {
         part.segment = segment
         part.version = version
         part.used = SegmentHeader.size
         part.filled = 0
-        log.recover(segment, Superblock.SegmentRow(
-            state: .sealed, version: max(version, known), used: 0, live: 0, isPrepared: true))
+        store.log.recover(segment, Superblock.SegmentRow(
+            state: .sealed, version: version, used: 0, live: 0, isPrepared: true))
         scanRecords(part)
-        log.recover(segment, Superblock.SegmentRow(
+        store.log.recover(segment, Superblock.SegmentRow(
             state: .sealed, version: version, used: (part.used + 4095) & ~4095, live: 0, filled: part.filled,
             isPrepared: true))
     }
@@ -195,6 +238,7 @@ public final class LogScan: @unchecked Sendable {
         part.lastDatabase = max(part.lastDatabase, record.database)
         guard record.database < store.options.databases else { return }
         recordCount.add(1, ordering: .relaxed)
+        part.records[record.database, default: 0] += 1
         part.highest = max(part.highest, record.sequence)
         let address = Address(
             segment: part.segment, version: part.version, offset: offset, byteCount: record.byteCount)
@@ -285,6 +329,7 @@ extension StoreWorker {
                     if let slot { expire(slot, table) }
                 }
                 deleted += over.count
+                table.pointee.fit(extents)
             }
         }
         return deleted

@@ -13,7 +13,8 @@ import Primitives
 ///         `Entry`; `resident` in its flags says that the value follows, as many bytes as the address
 ///         says, flat or in its RDB encoding; else the value is on the SSD.
 ///         foot: a block with the magic "CKPF" and, as its items: | keys 8 | addresses 8 | sequence 8 |
-///         | rows 4 | segments 4 | rows of 20: segment 4, row as in the superblock with `filled` last … |
+///         | rows 4 | segments 4 | counts 4 | 0 4 | rows of 20: segment 4, row as in the superblock with
+///         `filled` last … | counts of 12: tables 4, keys 8 … |
 ///         then | offset of the foot 8 | magic 8 "TIERCKPE" |, and the file ends.
 /// Units:  bytes; created in Unix milliseconds; little endian throughout.
 public enum CheckpointFormat {
@@ -28,8 +29,9 @@ public enum CheckpointFormat {
     static let blockHead = 24
     static let marker = 8
     static let tail = 16
-    static let footFixed = 32
+    static let footFixed = 40
     static let row = 20
+    static let count = 12
     /// What of an entry's flags is kept.
     static let keptFlags = ~(Entry.saved | Entry.saving | Entry.writing | Entry.external)
 
@@ -139,7 +141,7 @@ public struct CheckpointHead: Equatable, Sendable {
 }
 
 /// What a checkpoint says behind its last key.
-struct CheckpointFoot: Equatable {
+struct CheckpointFoot {
     struct Row: Equatable {
         var segment: Int
         var row: Superblock.SegmentRow
@@ -151,9 +153,13 @@ struct CheckpointFoot: Equatable {
     var segmentCount = 0
     /// Segments that hold something, or have.
     var rows: [Row] = []
+    /// How many keys each set of tables has: the index gets its size before the first is put into it.
+    var counts: [(tables: Int, keys: Int)] = []
 
     /// Bytes of the items; head, and what ends the file, not counted.
-    var byteCount: Int { CheckpointFormat.footFixed + rows.count * CheckpointFormat.row }
+    var byteCount: Int {
+        CheckpointFormat.footFixed + rows.count * CheckpointFormat.row + counts.count * CheckpointFormat.count
+    }
 
     func encode(to target: UnsafeMutableRawPointer) {
         for (i, word) in [UInt64(keys), UInt64(addresses), sequence].enumerated() {
@@ -161,11 +167,17 @@ struct CheckpointFoot: Equatable {
         }
         target.storeBytes(of: UInt32(rows.count), toByteOffset: 24, as: UInt32.self)
         target.storeBytes(of: UInt32(segmentCount), toByteOffset: 28, as: UInt32.self)
+        target.storeBytes(of: UInt64(counts.count), toByteOffset: 32, as: UInt64.self)
         var at = target + CheckpointFormat.footFixed
         for row in rows {
             at.storeBytes(of: UInt32(row.segment), as: UInt32.self)
             row.row.encode(to: at + 4, last: row.row.filled)
             at += CheckpointFormat.row
+        }
+        for count in counts {
+            at.storeBytes(of: UInt32(count.tables), as: UInt32.self)
+            at.storeBytes(of: UInt64(count.keys), toByteOffset: 4, as: UInt64.self)
+            at += CheckpointFormat.count
         }
     }
 
@@ -180,8 +192,9 @@ struct CheckpointFoot: Equatable {
         sequence = bytes.load(fromByteOffset: 16, as: UInt64.self)
         let rowCount = Int(bytes.load(fromByteOffset: 24, as: UInt32.self))
         segmentCount = Int(bytes.load(fromByteOffset: 28, as: UInt32.self))
-        guard count == CheckpointFormat.footFixed + rowCount * CheckpointFormat.row,
-            segmentCount <= Address.segmentLimit
+        let countCount = Int(bytes.load(fromByteOffset: 32, as: UInt32.self))
+        let rowsEnd = CheckpointFormat.footFixed + rowCount * CheckpointFormat.row
+        guard count == rowsEnd + countCount * CheckpointFormat.count, segmentCount <= Address.segmentLimit
         else { return nil }
         var last = -1
         for i in 0..<rowCount {
@@ -194,6 +207,13 @@ struct CheckpointFoot: Equatable {
             row.filled = filled
             rows.append(Row(segment: segment, row: row))
             last = segment
+        }
+        var left = keys
+        for at in stride(from: rowsEnd, to: count, by: CheckpointFormat.count) {
+            let keys = Int(clamping: bytes.loadUnaligned(fromByteOffset: at + 4, as: UInt64.self))
+            counts.append((Int(bytes.load(fromByteOffset: at, as: UInt32.self)), keys))
+            guard keys <= left else { return nil }
+            left -= keys
         }
     }
 

@@ -91,6 +91,9 @@ public final class CheckpointLoad: @unchecked Sendable {
         }
         self.used = used
         self.versions = versions
+        guard foot.keys <= footAt / Entry.headerSize,
+            foot.counts.allSatisfy({ $0.tables < store.options.databases })
+        else { throw CheckpointError(.damagedFoot, at: footAt) }
     }
 
     /// Keys it has, and those that are in the store, or were left out since their time is over.
@@ -174,6 +177,9 @@ public final class CheckpointLoad: @unchecked Sendable {
         if let version {
             // One may have been opened whose header has not arrived.
             for segment in 0..<log.segmentCount { log.recoverVersion(segment, (version(segment) ?? 0) + 1) }
+        }
+        for count in foot.counts {
+            store.reserve(keys: count.keys, tables: count.tables)
         }
         log.listFree()
         log.raiseSequence(to: foot.sequence)

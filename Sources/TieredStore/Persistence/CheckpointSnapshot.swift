@@ -28,6 +28,7 @@ final class CheckpointSnapshot: SnapshotFormat {
 
     func writeFoot(_ snapshot: Snapshot) {
         var foot = CheckpointFoot()
+        for part in snapshot.parts { part.endCount() }
         foot.keys = snapshot.parts.reduce(0) { $0 + $1.keys }
         foot.addresses = snapshot.parts.reduce(0) { $0 + $1.addresses }
         foot.sequence = store.log.lastSequence
@@ -35,6 +36,10 @@ final class CheckpointSnapshot: SnapshotFormat {
         for segment in 0..<store.log.segmentCount {
             let row = store.log.row(segment)
             if row.version > 0 { foot.rows.append(CheckpointFoot.Row(segment: segment, row: row)) }
+        }
+        for tables in 0..<store.options.databases {
+            let keys = snapshot.parts.reduce(0) { $0 + ($1.keysByTables[tables] ?? 0) }
+            if keys > 0 { foot.counts.append((tables, keys)) }
         }
         keys = foot.keys
         let count = CheckpointFormat.blockHead + foot.byteCount
@@ -72,7 +77,7 @@ final class CheckpointSnapshot: SnapshotFormat {
             item.frequency = 0
             item.epoch = worker.epoch
         }
-        finish(item, count, block, part)
+        finish(item, count, block, part, tables)
         part.addresses += 1
         return true
     }
@@ -90,7 +95,7 @@ final class CheckpointSnapshot: SnapshotFormat {
         } else {
             (block.end + prefix).copyMemory(from: entry.value, byteCount: valueCount)
         }
-        finish(item, prefix + valueCount, block, part)
+        finish(item, prefix + valueCount, block, part, tables)
         return true
     }
 
@@ -102,12 +107,14 @@ final class CheckpointSnapshot: SnapshotFormat {
     }
 
     /// Ends an item of `count` bytes, which stands where the block ends.
-    private func finish(_ item: Entry, _ count: Int, _ block: SnapshotFile.Block, _ part: SnapshotPart) {
+    private func finish(
+        _ item: Entry, _ count: Int, _ block: SnapshotFile.Block, _ part: SnapshotPart, _ tables: Int
+    ) {
         item.flags &= CheckpointFormat.keptFlags
         item.at.storeBytes(of: item.accessClock, toByteOffset: 4, as: UInt32.self)
         for i in count..<((count + 3) & ~3) { item.at.storeBytes(of: 0, toByteOffset: i, as: UInt8.self) }
         block.fill += (count + 3) & ~3
-        part.keys += 1
+        part.count(tables)
         part.budget -= count
         if block.isPooled {
             part.items += 1
@@ -182,7 +189,7 @@ final class CheckpointSnapshot: SnapshotFormat {
             entry, head, hash: worker.hash(entry.key), tables: tables, checksumAt: 4, file, store.extents)
         else { return false }
         part.job = job
-        part.keys += 1
+        part.count(tables)
         worker.snapshot!.setJob(job, worker: part.worker)
         return true
     }

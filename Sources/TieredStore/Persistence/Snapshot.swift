@@ -152,6 +152,9 @@ final class SnapshotPart {
     /// Keys saved so far, and those of them saved as an address.
     var keys = 0
     var addresses = 0
+    /// Keys by set of tables.
+    var keysByTables: [Int: Int] = [:]
+    private var counted = (tables: -1, keys: 0)
     /// Being filled.
     var block: SnapshotFile.Block?
     /// The database the block's next key is in, as the file has it; of a checkpoint the set of tables.
@@ -171,6 +174,19 @@ final class SnapshotPart {
         self.worker = worker
         self.step = step
         stripe = worker
+    }
+
+    /// One more key of these tables has been saved.
+    func count(_ tables: Int) {
+        keys += 1
+        if counted.tables != tables { endCount(tables) }
+        counted.keys += 1
+    }
+
+    /// Adds up what was counted; keys of the next tables follow.
+    func endCount(_ next: Int = -1) {
+        if counted.keys > 0 { keysByTables[counted.tables, default: 0] += counted.keys }
+        counted = (next, 0)
     }
 }
 
