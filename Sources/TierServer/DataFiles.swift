@@ -26,8 +26,17 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
 
     // MARK: Names
 
-    func create(_ name: String) throws(FileFailure) -> DiskFile {
-        let descriptor = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    func create(_ name: String) throws(FileFailure) -> DiskFile { try create(name, flags: 0) }
+
+    /// The same, written past the page cache where the file system can: in whole pages only.
+    func createDirect(_ name: String) throws(FileFailure) -> DiskFile {
+        do throws(FileFailure) { return try create(name, flags: csystem_o_direct) } catch {
+            return try create(name, flags: 0)
+        }
+    }
+
+    private func create(_ name: String, flags: Int32) throws(FileFailure) -> DiskFile {
+        let descriptor = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | flags, 0o644)
         if descriptor < 0 { throw DataFiles.failure(name) }
         let number = table.withLock { slots -> Int? in
             guard let free = slots.indices.dropFirst().first(where: { slots[$0].descriptor < 0 })
@@ -96,6 +105,12 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
         }
     }
 
+    /// Writes at once, on any thread; bytes written, or minus errno.
+    func write(_ file: DiskFile, _ memory: UnsafeMutableRawPointer, _ count: Int, at offset: Int) -> Int {
+        let descriptor = table.withLock { $0[Int(file.number)].descriptor }
+        return transfer(.write, descriptor, memory, count, at: offset)
+    }
+
     func carryOut(_ worker: StoreWorker) {
         while let request = worker.takeRequest() {
             worker.complete(request.token, result: carryOut(request))
@@ -105,23 +120,29 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
     private func carryOut(_ request: DiskRequest) -> Int {
         let descriptor =
             request.file == .tier ? tier : table.withLock { $0[Int(request.file.number)].descriptor }
-        var done = 0
         switch request.kind {
         case .allocate:
             return fallocate(descriptor, 0, request.offset, request.length) == 0 ? 0 : -Int(errno)
         case .sync: return fdatasync(descriptor) == 0 ? 0 : -Int(errno)
         case .read, .write:
-            while done < request.length {
-                let at = request.memory! + done, offset = request.offset + done
-                let count = request.kind == .read
-                    ? pread(descriptor, at, request.length - done, offset)
-                    : pwrite(descriptor, at, request.length - done, offset)
-                if count < 0, errno == EINTR { continue }
-                if count < 0 { return -Int(errno) }
-                if count == 0 { break }
-                done += count
-            }
-            return done
+            return transfer(request.kind, descriptor, request.memory!, request.length, at: request.offset)
         }
+    }
+
+    private func transfer(
+        _ kind: DiskRequest.Kind, _ descriptor: Int32, _ memory: UnsafeMutableRawPointer, _ count: Int,
+        at offset: Int
+    ) -> Int {
+        var done = 0
+        while done < count {
+            let at = memory + done, left = count - done
+            let n = kind == .read
+                ? pread(descriptor, at, left, offset + done) : pwrite(descriptor, at, left, offset + done)
+            if n < 0, errno == EINTR { continue }
+            if n < 0 { return -Int(errno) }
+            if n == 0 { break }
+            done += n
+        }
+        return done
     }
 }

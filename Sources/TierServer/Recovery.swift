@@ -3,6 +3,7 @@ import Glibc
 import IOUring
 import Primitives
 import RESPFront
+import Synchronization
 import TieredStore
 
 /// What the server begins with. The first that applies:
@@ -35,11 +36,13 @@ struct Recovery {
         if !configuration.load.isEmpty { return .rdb(configuration.load) }
         guard access(Recovery.checkpointName, F_OK) == 0, tier.previous?.ending != .dropped
         else { return sourceWithoutCheckpoint() }
-        if let reason = mismatch() {
+        switch standing() {
+        case .current: return .checkpoint
+        case .past: return sourceWithoutCheckpoint()
+        case .unusable(let reason):
             log.write(.warning, "\(Recovery.checkpointName) is not used: \(reason)")
             return sourceWithoutCheckpoint(unusable: true)
         }
-        return .checkpoint
     }
 
     /// `unusable`: there is a checkpoint, which should have been used.
@@ -64,16 +67,21 @@ struct Recovery {
             >= (second.st_mtim.tv_sec, second.st_mtim.tv_nsec)
     }
 
-    /// Why the checkpoint does not belong to what is in the tier file, as far as its head tells.
-    private func mismatch() -> String? {
-        guard let file = CheckpointFile(Recovery.checkpointName) else { return SystemError.text(of: errno) }
+    private enum Standing {
+        /// Of the last server, of one before it, or for the reason of no use.
+        case current, past, unusable(String)
+    }
+
+    /// Whether the checkpoint belongs to what is in the tier file, as far as its head tells.
+    private func standing() -> Standing {
+        guard let file = CheckpointFile(Recovery.checkpointName)
+        else { return .unusable(SystemError.text(of: errno)) }
         do throws(CheckpointError) {
             let head = try CheckpointLoad.head(byteCount: file.byteCount, read: file.read)
-            guard let previous = tier.previous, head.identity == previous.identity,
-                head.generation == previous.generation
+            guard let previous = tier.previous, head.identity == previous.identity
             else { throw CheckpointError(.otherTierFile) }
-            return nil
-        } catch { return error.text }
+            return head.generation == previous.generation ? .current : .past
+        } catch { return .unusable(error.text) }
     }
 }
 
@@ -81,6 +89,9 @@ struct Recovery {
 final class CheckpointFile: Sendable {
     private let descriptor: Int32
     let byteCount: Int
+    /// The farthest any reader has come.
+    private let position = Atomic<Int>(0)
+    private let isDone = Atomic<Bool>(false)
 
     init?(_ path: String) {
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
@@ -92,8 +103,24 @@ final class CheckpointFile: Sendable {
     deinit { close(descriptor) }
 
     func read(_ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int) -> Bool {
-        CheckpointFile.read(descriptor, target, count, offset)
+        position.max(offset, ordering: .relaxed)
+        return CheckpointFile.read(descriptor, target, count, offset)
     }
+
+    /// Has the kernel read on before the readers, until all is read: they come to what is there.
+    func readAhead() {
+        let step = 4 << 20, most = 64 << 20
+        for offset in stride(from: 0, to: byteCount, by: step) {
+            while offset > position.load(ordering: .relaxed) + most, !isDone.load(ordering: .relaxed) {
+                usleep(200)
+            }
+            if isDone.load(ordering: .relaxed) { return }
+            _ = readahead(descriptor, off64_t(offset), step)
+        }
+    }
+
+    /// Nobody reads any more.
+    func end() { isDone.store(true, ordering: .relaxed) }
 
     static func read(
         _ descriptor: Int32, _ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int
@@ -140,8 +167,8 @@ extension Server {
         do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store) } catch {
             throw StartError(description: error.description)
         }
-        // From the next change on it is of the past.
-        unlink(Recovery.checkpointName)
+        // Of the past now, by its generation. Giving back its blocks takes a while.
+        if access(Recovery.checkpointName, F_OK) == 0 { Parallel.detach { unlink(Recovery.checkpointName) } }
     }
 
     private func startTierFileAnew() {
@@ -159,7 +186,12 @@ extension Server {
             let load = try CheckpointLoad(store, byteCount: file.byteCount, read: file.read)
             do throws(CheckpointError) {
                 try load.begin()
-                Parallel.run(store.workers.count) { _ = load.takeBlocks(store.workers[$0], isHurried: false) }
+                let walkers = store.workers.count
+                Parallel.run(walkers + 1) { index in
+                    if index == walkers { return file.readAhead() }
+                    _ = load.takeBlocks(store.workers[index], isHurried: false)
+                    file.end()
+                }
                 try takeRest(of: load)
                 try load.finish()
                 try restore(load.head.libraries)
@@ -266,24 +298,33 @@ extension Server {
         return isSaved
     }
 
+    /// Threads that write the checkpoint.
+    private static let writers = 3
+
     private func writeCheckpoint() -> Bool {
         let start = csystem_monotonic_ns(), store = state.store
         for worker in store.workers {
             worker.setTime(milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: start)
         }
         do throws(FileFailure) {
-            let file = try files.create("temp-\(getpid()).checkpoint")
+            let file = try files.createDirect("temp-\(getpid()).checkpoint")
             var failure = 0
+            let blockSize = store.options.memoryLimit < 256 << 20 ? 64 << 10 : 512 << 10
             let begun = store.beginCheckpoint(
-                file, libraries: state.librarySources, blockSize: 256 << 10, wake: {},
+                file, libraries: state.librarySources, blockSize: blockSize, wake: {},
                 ended: { failure = $0 })
             guard let begun else {
                 files.discard(file)
                 throw FileFailure("no memory for it")
             }
-            Parallel.run(store.workers.count) { [files] index in
-                let worker = store.workers[index]
-                worker.finishSnapshot(begun.snapshot) { files.carryOut(worker) }
+            begun.writesAside()
+            let walkers = store.workers.count
+            Parallel.run(walkers + Server.writers) { [files] index in
+                if index < walkers {
+                    begun.walk(store.workers[index]) { files.carryOut(store.workers[index]) }
+                } else {
+                    begun.write { files.write(file, $0, $1, at: $2) }
+                }
             }
             if failure != 0 {
                 files.discard(file)

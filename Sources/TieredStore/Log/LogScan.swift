@@ -76,13 +76,14 @@ public final class LogScan: @unchecked Sendable {
         }
     }
 
-    /// All headers have been read: scans the first segment, and gives the index the size it makes likely.
+    /// All headers have been read: counts the first segment's records, and gives the index the size it makes
+    /// likely (`Table.reserve` says why).
     public func begin(_ worker: StoreWorker) {
         toScan = found.withLock { $0.sorted { $0.segment < $1.segment } }
-        guard !toScan.isEmpty else { return }
+        guard let first = toScan.first else { return }
         let part = Part(worker)
-        takeNext(part)
-        end(part)
+        part.isCounting = true
+        scan(first.segment, first.version, part)
         for (tables, records) in part.records {
             store.reserve(keys: records * toScan.count, tables: tables)
         }
@@ -95,7 +96,6 @@ public final class LogScan: @unchecked Sendable {
         end(part)
     }
 
-    @discardableResult
     private func takeNext(_ part: Part) -> Bool {
         let index = next.add(1, ordering: .relaxed).oldValue
         guard index < toScan.count else { return false }
@@ -130,7 +130,8 @@ public final class LogScan: @unchecked Sendable {
         var filled = 0
         var highest: UInt64 = 0
         var lastDatabase = 0
-        /// By set of tables.
+        /// Records are counted, by set of tables, and no more.
+        var isCounting = false
         var records: [Int: Int] = [:]
 
         init(_ worker: StoreWorker) {
@@ -222,7 +223,9 @@ public final class LogScan: @unchecked Sendable {
                 if record.segmentVersion == part.version { take(record, start + cursor, part) }
                 cursor = (end + 7) & ~7
             } else {
-                if record.segmentVersion == part.version { damagedCount.add(1, ordering: .relaxed) }
+                if record.segmentVersion == part.version, !part.isCounting {
+                    damagedCount.add(1, ordering: .relaxed)
+                }
                 cursor = nextBlock
             }
         }
@@ -237,8 +240,8 @@ public final class LogScan: @unchecked Sendable {
         else { return }
         part.lastDatabase = max(part.lastDatabase, record.database)
         guard record.database < store.options.databases else { return }
+        if part.isCounting { return part.records[record.database, default: 0] += 1 }
         recordCount.add(1, ordering: .relaxed)
-        part.records[record.database, default: 0] += 1
         part.highest = max(part.highest, record.sequence)
         let address = Address(
             segment: part.segment, version: part.version, offset: offset, byteCount: record.byteCount)

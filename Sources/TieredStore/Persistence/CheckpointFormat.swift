@@ -15,7 +15,9 @@ import Primitives
 ///         foot: a block with the magic "CKPF" and, as its items: | keys 8 | addresses 8 | sequence 8 |
 ///         | rows 4 | segments 4 | counts 4 | 0 4 | rows of 20: segment 4, row as in the superblock with
 ///         `filled` last … | counts of 12: tables 4, keys 8 … |
-///         then | offset of the foot 8 | magic 8 "TIERCKPE" |, and the file ends.
+///         then 0 … | offset of the foot 8 | magic 8 "TIERCKPE" |, and the file ends.
+///         Each of them begins at a multiple of 4096, and so does the end: the file is written past the page
+///         cache.
 /// Units:  bytes; created in Unix milliseconds; little endian throughout.
 public enum CheckpointFormat {
     public static let version: UInt32 = 1
@@ -34,6 +36,9 @@ public enum CheckpointFormat {
     static let count = 12
     /// What of an entry's flags is kept.
     static let keptFlags = ~(Entry.saved | Entry.saving | Entry.writing | Entry.external)
+
+    /// Bytes to the next multiple of 4096.
+    static func padded(_ count: Int) -> Int { (count + 4095) & ~4095 }
 
     /// Completes a block of `count` bytes whose items stand behind its head.
     static func seal(_ at: UnsafeMutableRawPointer, _ count: Int, items: Int, magic: UInt32 = blockMagic) {

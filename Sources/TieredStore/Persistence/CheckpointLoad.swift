@@ -120,7 +120,7 @@ public final class CheckpointLoad: @unchecked Sendable {
         guard count <= byteCount else { throw CheckpointError(.cutOff, at: byteCount) }
         let whole = try bytes(count, at: 0, read)
         defer { whole.deallocate() }
-        return (try CheckpointHead(decoding: whole, count), count)
+        return (try CheckpointHead(decoding: whole, count), CheckpointFormat.padded(count))
     }
 
     private static func readFoot(
@@ -133,12 +133,15 @@ public final class CheckpointLoad: @unchecked Sendable {
         guard tail.load(fromByteOffset: 8, as: UInt64.self) == CheckpointFormat.endMagic,
             let at = Int(exactly: tail.load(as: UInt64.self)), at >= headCount, at <= byteCount - least
         else { throw CheckpointError(.cutOff, at: byteCount) }
-        let count = byteCount - CheckpointFormat.tail - at
-        let whole = try bytes(count, at: at, read)
+        let room = byteCount - CheckpointFormat.tail - at
+        let whole = try bytes(room, at: at, read)
         defer { whole.deallocate() }
         guard whole.load(as: UInt32.self) == CheckpointFormat.footMagic,
-            whole.load(fromByteOffset: 8, as: UInt64.self) == UInt64(count - CheckpointFormat.blockHead),
-            csystem_crc32c(0, whole + 8, count - 8) == whole.load(fromByteOffset: 4, as: UInt32.self),
+            let length = Int(exactly: whole.load(fromByteOffset: 8, as: UInt64.self)),
+            length <= room - CheckpointFormat.blockHead
+        else { throw CheckpointError(.damagedFoot, at: at) }
+        let count = length + CheckpointFormat.blockHead
+        guard csystem_crc32c(0, whole + 8, count - 8) == whole.load(fromByteOffset: 4, as: UInt32.self),
             let foot = CheckpointFoot(
                 decoding: whole + CheckpointFormat.blockHead, count - CheckpointFormat.blockHead)
         else { throw CheckpointError(.damagedFoot, at: at) }
@@ -197,10 +200,11 @@ public final class CheckpointLoad: @unchecked Sendable {
             expired.add(part.expired, ordering: .relaxed)
         }
         while !hasFailed.load(ordering: .relaxed) {
+            if !isHurried, isShort { return .needsRAM }
             do throws(CheckpointError) {
-                guard let (at, count) = try nextBlock(isHurried: isHurried) else { return .done }
-                if at < 0 { return .needsRAM }
-                try take(at, count, part)
+                let blocks = try nextBlocks(isHurried ? 1 : CheckpointLoad.blocksAtATime)
+                if blocks.isEmpty { return .done }
+                for block in blocks { try take(block.at, block.count, part) }
             } catch {
                 failure.withLock { if $0 == nil { $0 = error } }
                 hasFailed.store(true, ordering: .relaxed)
@@ -215,29 +219,44 @@ public final class CheckpointLoad: @unchecked Sendable {
 
     /// Bytes the next block may take in RAM.
     public static let blockRAM = 1 << 20
+    /// A worker takes so many together: keys of a stripe stand together, and nobody else should want it.
+    private static let blocksAtATime = 16
 
-    /// Place and length of the next block; a place of -1: RAM is short.
-    private func nextBlock(isHurried: Bool) throws(CheckpointError) -> (at: Int, count: Int)? {
-        let result = cursor.withLock { at -> Result<(at: Int, count: Int)?, CheckpointError> in
-            if at >= footAt { return .success(nil) }
-            if !isHurried, store.ledger.used + CheckpointLoad.blockRAM > store.ledger.limit / 16 * 15 {
-                return .success((-1, 0))
+    /// RAM would not do for the blocks all workers take next.
+    private var isShort: Bool {
+        let wanted = CheckpointLoad.blockRAM * CheckpointLoad.blocksAtATime / 2 * store.workers.count
+        return store.ledger.used + wanted > store.ledger.limit / 16 * 15
+    }
+
+    /// Places and lengths of the next blocks.
+    private func nextBlocks(_ most: Int) throws(CheckpointError) -> [(at: Int, count: Int)] {
+        let result = cursor.withLock { at -> Result<[(at: Int, count: Int)], CheckpointError> in
+            var blocks: [(at: Int, count: Int)] = []
+            while blocks.count < most, at < footAt {
+                let count = blockLength(at)
+                if count < 0 {
+                    return .failure(CheckpointError(count == -1 ? .unreadable : .damagedBlock, at: at))
+                }
+                blocks.append((at, count))
+                at += CheckpointFormat.padded(count)
+                // A long one alone is enough.
+                if count > CheckpointLoad.blockRAM { break }
             }
-            let space = withUnsafeTemporaryAllocation(byteCount: 24, alignment: 8) { head -> Int in
-                guard read(head.baseAddress!, CheckpointFormat.blockHead, at) else { return -1 }
-                let word = head.load(fromByteOffset: 8, as: UInt64.self)
-                guard head.load(as: UInt32.self) == CheckpointFormat.blockMagic,
-                    let count = Int(exactly: word), count <= footAt - at - CheckpointFormat.blockHead
-                else { return -2 }
-                return count + CheckpointFormat.blockHead
-            }
-            if space < 0 {
-                return .failure(CheckpointError(space == -1 ? .unreadable : .damagedBlock, at: at))
-            }
-            defer { at += space }
-            return .success((at, space))
+            return .success(blocks)
         }
         return try result.get()
+    }
+
+    /// Length of the block at `at`, head included; -1: it cannot be read, -2: it is none.
+    private func blockLength(_ at: Int) -> Int {
+        withUnsafeTemporaryAllocation(byteCount: CheckpointFormat.blockHead, alignment: 8) { head in
+            guard read(head.baseAddress!, CheckpointFormat.blockHead, at) else { return -1 }
+            guard head.load(as: UInt32.self) == CheckpointFormat.blockMagic,
+                let count = Int(exactly: head.load(fromByteOffset: 8, as: UInt64.self)),
+                count <= footAt - at - CheckpointFormat.blockHead
+            else { return -2 }
+            return count + CheckpointFormat.blockHead
+        }
     }
 
     private func take(_ at: Int, _ count: Int, _ part: CheckpointPart) throws(CheckpointError) {

@@ -1,3 +1,4 @@
+import Glibc
 import Primitives
 
 /// A snapshot as a checkpoint: a value on the SSD goes as its address, a dirty one as its bytes.
@@ -19,10 +20,9 @@ final class CheckpointSnapshot: SnapshotFormat {
     // MARK: Head and foot
 
     func writeHead(_ head: CheckpointHead) -> Bool {
-        guard let block = file.makeBlock(head.byteCount) else { return false }
+        guard let block = file.makeBlock(CheckpointFormat.padded(head.byteCount)) else { return false }
         head.encode(to: block.start)
-        block.fill = head.byteCount
-        file.submit(block)
+        submit(block, head.byteCount)
         return true
     }
 
@@ -43,13 +43,22 @@ final class CheckpointSnapshot: SnapshotFormat {
         }
         keys = foot.keys
         let count = CheckpointFormat.blockHead + foot.byteCount
-        guard let block = file.makeBlock(count + CheckpointFormat.tail) else { return snapshot.abandon() }
+        let total = CheckpointFormat.padded(count + CheckpointFormat.tail)
+        guard let block = file.makeBlock(total) else { return snapshot.abandon() }
         foot.encode(to: block.start + CheckpointFormat.blockHead)
         CheckpointFormat.seal(block.start, count, items: 0, magic: CheckpointFormat.footMagic)
-        let end = block.start + count
+        memset(block.start + count, 0, total - count)
+        let end = block.start + total - CheckpointFormat.tail
         end.storeBytes(of: UInt64(file.byteCount), as: UInt64.self)
         end.storeBytes(of: CheckpointFormat.endMagic, toByteOffset: 8, as: UInt64.self)
-        block.fill = count + CheckpointFormat.tail
+        block.fill = total
+        file.submit(block)
+    }
+
+    /// Hands over a block of `count` bytes, with what is missing to a multiple of 4096.
+    private func submit(_ block: SnapshotFile.Block, _ count: Int) {
+        block.fill = CheckpointFormat.padded(count)
+        memset(block.start + count, 0, block.fill - count)
         file.submit(block)
     }
 
@@ -120,7 +129,7 @@ final class CheckpointSnapshot: SnapshotFormat {
             part.items += 1
         } else {
             CheckpointFormat.seal(block.start, block.fill, items: 1)
-            file.submit(block)
+            submit(block, block.fill)
         }
     }
 
@@ -130,7 +139,8 @@ final class CheckpointSnapshot: SnapshotFormat {
     ) -> SnapshotFile.Block? {
         let needed = CheckpointFormat.marker + (count + 3) & ~3
         if CheckpointFormat.blockHead + needed > file.blockSize {
-            guard let own = file.makeBlock(CheckpointFormat.blockHead + needed) else { return nil }
+            let total = CheckpointFormat.padded(CheckpointFormat.blockHead + needed)
+            guard let own = file.makeBlock(total) else { return nil }
             own.fill = CheckpointFormat.blockHead
             CheckpointSnapshot.mark(own, tables)
             return own
@@ -161,7 +171,7 @@ final class CheckpointSnapshot: SnapshotFormat {
 
     func close(_ block: SnapshotFile.Block, _ part: SnapshotPart) {
         CheckpointFormat.seal(block.start, block.fill, items: part.items)
-        file.submit(block)
+        submit(block, block.fill)
     }
 
     // MARK: Long values

@@ -1,4 +1,5 @@
 import CSystem
+import Glibc
 import Primitives
 
 /// A long value of a snapshot: copied or encoded into memory of its own a slice at a time, then handed to the
@@ -27,6 +28,8 @@ final class LongValue {
     private var source: Source
     private let memory: SnapshotFile.Memory
     private let count: Int
+    /// With what fills the last page up.
+    private let whole: Int
     private let offset: Int
     private var writer: RDBWriter
     private var sent = 0
@@ -40,7 +43,9 @@ final class LongValue {
         _ source: Source, _ head: [UInt8], _ count: Int, key: [UInt8], hash: UInt64, tables: Int,
         checksumAt: Int? = nil, _ file: SnapshotFile, _ extents: Extents
     ) {
-        guard let memory = SnapshotFile.Memory(head.count + count, extents) else { return nil }
+        // A file with such checksums is written in whole pages.
+        let whole = checksumAt == nil ? head.count + count : CheckpointFormat.padded(head.count + count)
+        guard let memory = SnapshotFile.Memory(whole, extents) else { return nil }
         self.source = source
         self.key = key
         self.hash = hash
@@ -48,7 +53,8 @@ final class LongValue {
         if case .record = source { isResident = false } else { isResident = true }
         self.memory = memory
         self.count = head.count + count
-        offset = file.reserve(head.count + count)
+        self.whole = whole
+        offset = file.reserve(whole)
         self.checksumAt = checksumAt
         checked = (checksumAt ?? 0) + 4
         writer = RDBWriter(memory.at)
@@ -110,13 +116,13 @@ final class LongValue {
     /// Hands a slice of what was encoded to the file; true when that was the last.
     func sendSlice(_ file: SnapshotFile) -> Bool {
         if let checksumAt, !check(storingAt: checksumAt) { return false }
-        let n = min(LongValue.sliceBytes, count - sent)
+        let n = min(LongValue.sliceBytes, whole - sent)
         let block = SnapshotFile.Block(memory, at: memory.at + sent, capacity: n, isPooled: false)
         block.fill = n
         block.offset = offset + sent
         file.submit(block)
         sent += n
-        return sent == count
+        return sent == whole
     }
 
     /// Takes the checksum of a slice more; true when there is no more.
@@ -127,6 +133,7 @@ final class LongValue {
         checked += n
         guard checked == count else { return false }
         (memory.at + place).storeBytes(of: checksum, as: UInt32.self)
+        memset(memory.at + count, 0, whole - count)
         return true
     }
 }

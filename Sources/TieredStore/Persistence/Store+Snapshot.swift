@@ -88,14 +88,23 @@ public struct Checkpoint {
     public var keys: Int { format.keys }
 }
 
-extension StoreWorker {
-    /// Writes this worker's part of the running snapshot to its end: at the end of the process, on a thread
-    /// of its own. `carryOut` does what the first worker asks of the disk.
-    public func finishSnapshot(_ snapshot: Snapshot, carryOut: () -> Void) {
+/// Writing a checkpoint when no loop runs any more: each worker walks on a thread, others write.
+extension Checkpoint {
+    /// Before the first walk.
+    public func writesAside() { snapshot.file.isWrittenAside = true }
+
+    /// Writes this worker's part to its end. `carryOut`: does what the worker asks of the disk.
+    public func walk(_ worker: StoreWorker, carryOut: () -> Void) {
         while !snapshot.isOver {
-            let hasMore = saveSlice()
-            if index == 0 { carryOut() } else if snapshot.parts[index].isDrained { return }
+            let hasMore = worker.saveSlice()
+            if worker.index == 0 { carryOut() } else if snapshot.parts[worker.index].isDrained { return }
             if !hasMore { sched_yield() }
         }
+    }
+
+    /// Writes what is ready until all is written. `write`: memory, count and offset; bytes written, or minus
+    /// errno.
+    public func write(_ write: (UnsafeMutableRawPointer, Int, Int) -> Int) {
+        while !snapshot.isOver { if !snapshot.file.writeOne(write) { usleep(20) } }
     }
 }
