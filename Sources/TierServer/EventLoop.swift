@@ -118,12 +118,15 @@ final class EventLoop {
         setTime()
         worker.closeLog()
         let deadline = csystem_monotonic_ns() + 5_000_000_000
-        while worker.requestsInFlight > 0, csystem_monotonic_ns() < deadline {
+        while worker.requestsInFlight > 0 || isWritingHeader, csystem_monotonic_ns() < deadline {
             handOverDiskRequests()
             guard (try? ring.submitAndWait(minimum: 1, timeoutNanoseconds: 100_000_000)) != nil
             else { return }
             let count = ring.reap(into: &batch)
-            for i in 0..<count where batch[i].token.kind == Kind.disk.rawValue { handle(batch[i]) }
+            for i in 0..<count {
+                let kind = Kind(rawValue: batch[i].token.kind)
+                if kind == .disk || kind == .header { handle(batch[i]) }
+            }
             server.world.yield(index)
         }
     }

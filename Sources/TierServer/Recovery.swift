@@ -32,15 +32,18 @@ struct Recovery {
 
     // MARK: The decision
 
-    func source() -> Source {
+    /// Errors: the checkpoint is of a newer tierd, which alone can read it.
+    func source() throws(Server.StartError) -> Source {
         if !configuration.load.isEmpty { return .rdb(configuration.load) }
         guard access(Recovery.checkpointName, F_OK) == 0, tier.previous?.ending != .dropped
         else { return sourceWithoutCheckpoint() }
         switch standing() {
         case .current: return .checkpoint
         case .past: return sourceWithoutCheckpoint()
+        case .newer(let reason): throw Server.StartError(description: "\(Recovery.checkpointName): \(reason)")
         case .unusable(let reason):
             log.write(.warning, "\(Recovery.checkpointName) is not used: \(reason)")
+            defer { setAside() }
             return sourceWithoutCheckpoint(unusable: true)
         }
     }
@@ -68,8 +71,8 @@ struct Recovery {
     }
 
     private enum Standing {
-        /// Of the last server, of one before it, or for the reason of no use.
-        case current, past, unusable(String)
+        /// Of the last server, of one before it, of a newer tierd, or for the reason of no use.
+        case current, past, newer(String), unusable(String)
     }
 
     /// Whether the checkpoint belongs to what is in the tier file, as far as its head tells.
@@ -81,8 +84,14 @@ struct Recovery {
             guard let previous = tier.previous, head.identity == previous.identity
             else { throw CheckpointError(.otherTierFile) }
             return head.generation == previous.generation ? .current : .past
-        } catch { return .unusable(error.text) }
+        } catch {
+            if case .newerFormat = error.reason { return .newer(error.text) }
+            return .unusable(error.text)
+        }
     }
+
+    /// Puts a checkpoint that cannot be used where nobody takes it for one.
+    func setAside() { rename(Recovery.checkpointName, Recovery.checkpointName + ".unused") }
 }
 
 /// A checkpoint open for reading.
@@ -149,6 +158,7 @@ extension Server {
         if source == .checkpoint, let reason = try loadCheckpoint() {
             log.write(.warning, "\(Recovery.checkpointName) is not used: \(reason)")
             source = recovery.sourceWithoutCheckpoint(unusable: true)
+            recovery.setAside()
             if !source.keepsTierFile { startTierFileAnew() }
         }
         switch source {

@@ -63,7 +63,7 @@ public final class Server: @unchecked Sendable {
             throw StartError(description: error.description)
         }
         recovery = Recovery(configuration: configuration, tier: tierFile, log: log)
-        source = recovery.source()
+        source = try recovery.source()
         let kept = source.keepsTierFile ? tierFile.previous : nil, segmentsKept = tierFile.segmentsKept
         var options = StoreOptions(
             configuration, cores: Int(csystem_available_cores()), machineBytes: MemoryBudget.machineBytes,

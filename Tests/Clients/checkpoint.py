@@ -188,9 +188,8 @@ def damaged_checkpoints(again, check):
     shutil.copytree(directory, directory + "-kept")
     r = random.Random(3)
     cases = [(f"byte {place}", bytes([*sound[:place], sound[place] ^ 1 << r.randrange(8), *sound[place + 1:]]))
-        for place in [0, 9, 17, 25, len(sound) - 1, len(sound) - 9] + [r.randrange(len(sound)) for _ in range(8)]]
+        for place in [0, 13, 17, 25, len(sound) - 1, len(sound) - 9] + [r.randrange(len(sound)) for _ in range(8)]]
     cases += [(f"cut at {n}", sound[:n]) for n in (0, 10, 4096, len(sound) // 2, len(sound) - 1)]
-    cases += [("newer", sound[:8] + b"\x63" + sound[9:])]
     for what, bytes_of in cases:
         shutil.rmtree(directory)
         shutil.copytree(directory + "-kept", directory, ignore=shutil.ignore_patterns("s", "log"))
@@ -200,10 +199,23 @@ def damaged_checkpoints(again, check):
         client, source, text = server.client(), facts(server)["recovered_from"], log_of(server)
         check(source in ("log", "checkpoint"), f"{what}: {source}")
         check(source == "checkpoint" or "tier.checkpoint is not used: " in text, f"{what}: {text}")
-        check(what != "newer" or "format 99, written by a newer tierd" in text, text)
+        check(source == "checkpoint" or os.path.exists(directory + "/tier.checkpoint.unused"), f"{what}: set aside")
         check(client.mget(values) == list(values.values()), f"{what}: values")
         check(client.get("ram") == (b"x" * 5000 if source == "checkpoint" else None), f"{what}: a value of RAM")
         server.stop()
+    # A newer tierd's: nobody else can read it, and it is left as it is.
+    shutil.rmtree(directory)
+    shutil.copytree(directory + "-kept", directory, ignore=shutil.ignore_patterns("s", "log"))
+    newer = sound[:8] + b"\x63" + sound[9:]
+    with open(directory + "/tier.checkpoint", "wb") as f:
+        f.write(newer)
+    try:
+        again("checkpoint-damaged", *options(1, "1gb"))
+        raise AssertionError("started with a newer checkpoint")
+    except RuntimeError as error:
+        check("format 99, written by a newer tierd" in str(error) and str(error).count("\n") == 1, error)
+    with open(directory + "/tier.checkpoint", "rb") as f:
+        check(f.read() == newer, "left as it is")
     # Another file's; and an RDB file that is newer than it is used in its place.
     shutil.rmtree(directory)
     shutil.copytree(directory + "-kept", directory, ignore=shutil.ignore_patterns("s", "log"))
@@ -223,6 +235,21 @@ def damaged_checkpoints(again, check):
     shutil.copyfile(other.directory + "/dump.rdb", directory + "/dump.rdb")
     server = again("checkpoint-damaged", *options(1, "1gb"))
     check(facts(server)["recovered_from"] == "rdb" and server.client().get("other") == b"1", log_of(server))
+    server.stop()
+
+
+def fewer_databases(again, check):
+    """A checkpoint with keys in a database there is none of any more: refused, and nothing is lost."""
+    server = again("checkpoint-databases", *options(1, "1gb"), fresh=True)
+    server.client(db=9).set("k", "v")
+    server.stop()
+    try:
+        again("checkpoint-databases", *options(1, "1gb"), "--databases", "4")
+        raise AssertionError("started with fewer databases")
+    except RuntimeError as error:
+        check("it has keys in database 9: raise `databases`" in str(error), error)
+    server = again("checkpoint-databases", *options(1, "1gb"), "--databases", "10")
+    check(server.client(db=9).get("k") == b"v", "the key")
     server.stop()
 
 

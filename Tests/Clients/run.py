@@ -884,7 +884,11 @@ def again(name, *options, fresh=False, prepare=None, clock_past=None):
         # What was set to expire within 300 ms has expired when it is half a second old.
         ended = os.stat(directory + "/tier.checkpoint").st_mtime
         wait_until(lambda: time.time() > ended + 0.5, "the clock")
-    return LoadedServer(name, [TIERD, *options])
+    try:
+        return LoadedServer(name, [TIERD, *options])
+    except redis.ConnectionError:  # it ended while it was loading
+        servers[-1].wait()
+        raise RuntimeError(open(servers[-1].log.name).read())
 
 
 def checkpoints(loops, memory):
@@ -897,6 +901,10 @@ def checkpoint_expired():
 
 def checkpoint_nosave():
     checkpoint.nosave(again, check)
+
+
+def checkpoint_databases():
+    checkpoint.fewer_databases(again, check)
 
 
 def checkpoint_damaged():
@@ -932,7 +940,7 @@ if __name__ == "__main__":
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, save, damaged_dumps, loading, last_save,
-        checkpoint_expired, checkpoint_nosave, checkpoint_damaged, checkpoint_upgraded, redis_py_suite, rq_jobs,
+        checkpoint_expired, checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:

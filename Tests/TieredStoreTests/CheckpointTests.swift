@@ -64,14 +64,17 @@ import Testing
         return try #require(bench.files[1])
     }
 
-    private func load(_ bytes: [UInt8], _ bench: StoreBench) throws(CheckpointError) {
+    /// `version`: of a segment as the tier file has it, as after a crash.
+    private func load(
+        _ bytes: [UInt8], _ bench: StoreBench, version: ((Int) -> UInt32?)? = nil
+    ) throws(CheckpointError) {
         let load = try CheckpointLoad(bench.store, byteCount: bytes.count) { target, count, offset in
             guard offset >= 0, count <= bytes.count - offset else { return false }
             bytes.withView { target.copyMemory(from: $0.base + offset, byteCount: count) }
             return true
         }
         do throws(CheckpointError) {
-            try load.begin()
+            try load.begin(version: version)
             while load.hasMore { _ = load.takeBlocks(bench.worker, isHurried: true) }
             try load.finish()
         } catch {
@@ -255,8 +258,15 @@ import Testing
             $0.tierIdentity = 77
             $0.tierCapacity = 24 * $0.segmentSize
         }
-        try load(bytes, other)
+        try load(bytes, other) { segment in
+            let header = bench.disk.base + log.position(segment, 0)
+            return SegmentHeader.decode(header, segment: segment, identity: 77)
+        }
         #expect(try picture(other) == wanted)
+        for segment in 0..<log.segmentCount where other.store.log.describe(segment).state == .free {
+            #expect(other.store.log.version(segment) >= log.version(segment), "no version comes twice")
+        }
+        #expect(other.store.log.lastSequence > log.lastSequence)
         let retired = log.retiredCount
         _ = try checkpoint(bench)
         #expect(log.retiredCount < retired && log.freeCount > 3 && !log.wantsCheckpoint)
@@ -264,12 +274,31 @@ import Testing
         #expect(log.retiredCount == 0)
     }
 
+    /// Method: a segment the checkpoint refers to is opened again, as without `keepsRetired`.
+    @Test func aCheckpointWhoseSegmentWasUsedAgainIsRefused() throws {
+        let bench = try makeBench()
+        try fill(bench)
+        let bytes = try checkpoint(bench), log = bench.store.log
+        for database in 0..<2 { _ = bench.worker.flush(database: database) }
+        bench.worker.closeLog()
+        bench.settle()
+        bench.set("other", Self.value(1))
+        bench.demote("other")
+        let other = try makeBench(after: bench)
+        #expect(throws: CheckpointError.self) {
+            try load(bytes, other) { segment in
+                let header = bench.disk.base + log.position(segment, 0)
+                return SegmentHeader.decode(header, segment: segment, identity: 77)
+            }
+        }
+    }
+
     // MARK: The log alone
 
     private func scan(_ bench: StoreBench, _ other: StoreBench) -> LogScan {
         var superblock = Superblock(
-            segmentSize: bench.store.log.segmentSize, segmentCount: bench.store.log.segmentCount, generation: 1,
-            hashSeed: bench.store.options.hashSeed)
+            segmentSize: bench.store.log.segmentSize, segmentCount: bench.store.log.segmentCount,
+            generation: 1, hashSeed: bench.store.options.hashSeed)
         superblock.identity = bench.store.log.identity
         superblock.swaps = bench.store.databaseSwaps
         let scan = LogScan(other.store, superblock, nil) { target, count, offset in

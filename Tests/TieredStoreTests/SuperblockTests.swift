@@ -31,6 +31,36 @@ struct SuperblockTests {
         #expect(try roundTrip(size: 4096, count: 0).get().segmentCount == 0)
     }
 
+    @Test func howItWasLeftComesBack() throws {
+        try with { memory in
+            var block = Superblock(segmentSize: 65536, segmentCount: 8, generation: 7, hashSeed: 9)
+            block.identity = 5
+            block.sequence = 1 << 40
+            block.ending = .saved
+            block.swaps = [.init(database: 1, tables: 3), .init(database: 3, tables: 1)]
+            block.encode(to: memory)
+            let first = try decode(memory).get()
+            #expect(first == block && block.headerSize == Superblock.size(segments: 4096))
+            block.swaps = (0..<2000).map { .init(database: $0, tables: $0 + 1) }
+            block.encode(to: memory)
+            let second = try decode(memory).get()
+            #expect(second.swaps == Array(block.swaps.prefix(1003)), "as many as fit")
+        }
+    }
+
+    /// Method: what format 2 had, written by hand.
+    @Test func format2IsRead() throws {
+        try with { memory in
+            Superblock(segmentSize: 65536, segmentCount: 80, generation: 7, hashSeed: 9).encode(to: memory)
+            memory.storeBytes(of: 2, toByteOffset: 8, as: UInt32.self)
+            (memory + 48).initializeMemory(as: UInt8.self, repeating: 0, count: 4048)
+            memory.storeBytes(of: checksum(memory, 48), toByteOffset: 48, as: UInt32.self)
+            let block = try decode(memory).get()
+            #expect((block.format, block.segmentCount, block.generation, block.hashSeed) == (2, 80, 7, 9))
+            #expect((block.headerSize, block.identity, block.ending) == (8192, 0, .none))
+        }
+    }
+
     /// Method: the checksum holds, as in a file made to do harm; sizes no server writes.
     @Test(arguments: [
         (0, 8), (2048, 8), (4097, 8), (128 << 20, 8), (4096, (1 << 19) + 1),

@@ -17,7 +17,7 @@ public final class LogScan: @unchecked Sendable {
     private static let sequenceMask: UInt64 = 1 << sequenceBits - 1
     private static let pieceBytes = 1 << 20
     /// Numbers that may have been given out after the superblock was written.
-    private static let sequenceSlack: UInt64 = 1 << 28
+    static let sequenceSlack: UInt64 = 1 << 28
 
     private unowned let store: Store
     private let read: Read

@@ -37,7 +37,7 @@ public struct CheckpointError: Error, Equatable, Sendable {
         case .damagedBlock: "damaged at byte \(offset)"
         case .unreadable: "cannot be read at byte \(offset)"
         case .otherTierFile: "it belongs to another tier file, or to what this one had before"
-        case .moreDatabases(let count): "it has keys in \(count) databases: raise `databases`"
+        case .moreDatabases(let count): "it has keys in database \(count - 1): raise `databases`"
         case .otherSegment(let segment): "it refers to segment \(segment), which the tier file has otherwise"
         case .wrongCount: "damaged: it has not as many keys as it says"
         case .noRoom: "RAM and SSD are full before all its keys are in"
@@ -91,9 +91,10 @@ public final class CheckpointLoad: @unchecked Sendable {
         }
         self.used = used
         self.versions = versions
-        guard foot.keys <= footAt / Entry.headerSize,
-            foot.counts.allSatisfy({ $0.tables < store.options.databases })
-        else { throw CheckpointError(.damagedFoot, at: footAt) }
+        guard foot.keys <= footAt / Entry.headerSize else { throw CheckpointError(.damagedFoot, at: footAt) }
+        if let last = foot.counts.map(\.tables).max(), last >= store.options.databases {
+            throw CheckpointError(.moreDatabases(last + 1))
+        }
     }
 
     /// Keys it has, and those that are in the store, or were left out since their time is over.
@@ -178,6 +179,8 @@ public final class CheckpointLoad: @unchecked Sendable {
             log.recover(row.segment, taken)
         }
         if let version {
+            // Numbers were given out after the checkpoint, too.
+            log.raiseSequence(to: foot.sequence + LogScan.sequenceSlack)
             // One may have been opened whose header has not arrived.
             for segment in 0..<log.segmentCount { log.recoverVersion(segment, (version(segment) ?? 0) + 1) }
         }

@@ -214,8 +214,8 @@ final class SnapshotFile: @unchecked Sendable {
     }
 
     /// Writes a block that is ready, on the calling thread; false if there is none. At the end of the
-    /// process, when `isWrittenAside` was set before the first block. `write`: memory, count and offset; bytes
-    /// written, or minus errno.
+    /// process, when `isWrittenAside` was set before the first block. `write`: memory, count and offset;
+    /// bytes written, or minus errno.
     func writeOne(_ write: (UnsafeMutableRawPointer, Int, Int) -> Int) -> Bool {
         guard let block = next() else { return false }
         _ = end(block, write(block.start, block.fill, block.offset!))
