@@ -147,7 +147,8 @@ final class EventLoop {
         sendReplies()
         rearm()
         server.world.yield(index)
-        if hasMore || worker.hasRunnable || front.hasWork || !front.touched.isEmpty {
+        let isBusy = hasMore || worker.hasRunnable || front.hasWork || !front.touched.isEmpty
+        if isBusy || isStopping {
             try ring.flush()
         } else {
             try ring.submitAndWait(minimum: 1, timeoutNanoseconds: sleep)
