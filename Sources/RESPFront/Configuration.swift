@@ -64,6 +64,7 @@ public final class Configuration: @unchecked Sendable {
     public var appendFile = "appendonly.aof"
     /// In `dir`.
     public var appendDirectory = "appendonlydir"
+    public var appendManifest: String { "\(appendDirectory)/\(appendFile).manifest" }
     /// Nothing is made durable while the append-only file is rewritten.
     public var suspendsSync = false
     /// A torn end of the append-only file is cut off, not refused.

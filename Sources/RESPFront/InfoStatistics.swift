@@ -21,6 +21,13 @@ extension Info {
         ]
         rows += appendOnly(server, now)
         rows += [("module_fork_in_progress", "0"), ("module_fork_last_cow_size", "0")]
+        rows += [
+            ("recovered_from", server.recovery.source.rawValue),
+            ("recovery_seconds", fixed(Double(server.recovery.milliseconds) / 1000, 3)),
+            ("checkpoint_keys", "\(server.recovery.checkpointKeys)"),
+            ("checkpoint_last_seconds", server.recovery.checkpointMilliseconds < 0
+                ? "-1" : fixed(Double(server.recovery.checkpointMilliseconds) / 1000, 3)),
+        ]
         if let load = server.load {
             let (done, all) = load.progress, seconds = max(1, (now - load.began) / 1000)
             rows += [
@@ -211,7 +218,8 @@ extension Info {
             ("tier_read_errors_total", "\(counters.readErrors)"),
             ("tier_write_errors_total", "\(counters.writeErrors)"),
             ("tier_segments_total", "\(log.segmentCount)"),
-            ("tier_segments_free", "\(log.freeCount)"), ("tier_staging_bytes", "\(staging)"),
+            ("tier_segments_free", "\(log.freeCount)"),
+            ("tier_segments_retired", "\(log.retiredCount)"), ("tier_staging_bytes", "\(staging)"),
         ]
     }
 }

@@ -31,6 +31,8 @@ public final class ServerState: @unchecked Sendable {
     /// The file everything is loaded from, while it is. The first loop's.
     public private(set) var load: (any DatasetLoad)?
     public private(set) var appendOnly: AppendOnlyFile!
+    /// What everything began with. Set before loops run.
+    public var recovery = RecoveryFacts()
     /// Ends the process: what was to be loaded cannot be.
     public var fail: (String) -> Void = { _ in }
     /// A script's log line and its level, 0 (debug) to 3 (warning).
@@ -118,20 +120,29 @@ public final class ServerState: @unchecked Sendable {
 
     // MARK: Loading
 
-    /// Begins to load what there is, before loops run: the file `load` names, else the append-only file if
-    /// it is on, else `dbfilename`. Errors: it cannot be opened.
-    public func beginLoading() throws(FileFailure) {
-        let given = configuration.load
-        if !given.isEmpty {
-            load = try RDBLoad(self, path: given)
-        } else if let found = try appendOnly.find() {
-            load = found
-        } else if saver.directory?.exists(configuration.dbfilename) ?? false {
-            load = try RDBLoad(self, path: configuration.dbfilename)
-        }
-        if load != nil { return busyness.setLoading(true) }
-        if configuration.appendOnly { try appendOnly.begin(after: nil) }
+    /// Begins to load an RDB file, before loops run. Errors: it cannot be opened.
+    public func beginLoading(_ path: String) throws(FileFailure) {
+        load = try RDBLoad(self, path: path)
+        busyness.setLoading(true)
     }
+
+    /// Begins to load the append-only file, before loops run. Errors: it cannot be read.
+    public func beginLoadingAppendOnly() throws(FileFailure) {
+        guard let found = try appendOnly.find() else { return try beginAppending(after: nil) }
+        load = found
+        busyness.setLoading(true)
+    }
+
+    /// Everything there is was loaded before loops run: from now on changes are recorded, if they are to be.
+    /// `closing`: of the checkpoint that was loaded. Errors: a file cannot be opened.
+    public func beginAppending(after closing: AOFManifest.Closing?) throws(FileFailure) {
+        guard configuration.appendOnly else { return }
+        try appendOnly.begin(at: closing.flatMap { appendOnly.place($0) })
+        if appendOnly.state == .waiting { busyness.setLoading(true) }
+    }
+
+    /// A file is being loaded: what there is is not yet in memory.
+    public var isReading: Bool { load != nil }
 
     /// Loads a slice more, on the first loop. Returns whether there is more to do at once.
     public func loadSlice() -> Bool {
@@ -142,7 +153,7 @@ public final class ServerState: @unchecked Sendable {
             saver.loaded()
             lastLoad = load
             (load as? AOFLoad)?.end()
-            try beginAppending(after: load)
+            try goOn(after: load)
         } catch {
             fail("Fatal error loading the DB: \(error). Exiting.")
         }
@@ -152,13 +163,13 @@ public final class ServerState: @unchecked Sendable {
     private(set) var lastLoad: (any DatasetLoad)?
 
     /// Everything is loaded: from now on changes are recorded, if they are to be.
-    private func beginAppending(after load: any DatasetLoad) throws(FileFailure) {
+    private func goOn(after load: any DatasetLoad) throws(FileFailure) {
         var failure: FileFailure?
         standAlone {
             replayClock = 0
             for worker in store.workers { readClock(worker) }
             guard configuration.appendOnly else { return }
-            do throws(FileFailure) { try appendOnly.begin(after: load as? AOFLoad) } catch { failure = error }
+            do throws(FileFailure) { try appendOnly.begin(at: (load as? AOFLoad)?.place) } catch { failure = error }
         }
         if let failure { throw failure }
         // Without a base nothing may be acknowledged yet.

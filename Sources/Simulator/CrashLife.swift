@@ -63,7 +63,7 @@ final class CrashLife {
     }
 
     private func load(_ random: inout Random) {
-        do throws(FileFailure) { try server.beginLoading() } catch {
+        do throws(FileFailure) { try server.beginLoadingAppendOnly() } catch {
             problem = "does not start: \(error)"
             return
         }

@@ -212,6 +212,7 @@ final class SimulatedFiles: DataDirectory {
     }
 
     func byteCount(_ file: DiskFile) -> Int { open[Int(file.number)]!.file.content.count }
+    func byteCount(_ name: String) -> Int? { files[name]?.content.count }
     func makeDirectory(_ name: String) throws(FileFailure) {}
     func exists(_ name: String) -> Bool { files[name] != nil }
     func contents(_ name: String) -> [UInt8]? { files[name]?.content }

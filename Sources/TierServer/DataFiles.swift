@@ -77,6 +77,11 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
         return fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
     }
 
+    func byteCount(_ name: String) -> Int? {
+        var facts = stat()
+        return stat(name, &facts) == 0 ? Int(facts.st_size) : nil
+    }
+
     func makeDirectory(_ name: String) throws(FileFailure) {
         if mkdir(name, 0o755) != 0 {
             if errno == EEXIST { return }
@@ -154,6 +159,12 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
         }
     }
 
+    /// Writes at once, on any thread; bytes written, or minus errno.
+    func write(_ file: DiskFile, _ memory: UnsafeMutableRawPointer, _ count: Int, at offset: Int) -> Int {
+        let descriptor = table.withLock { $0[Int(file.number)].descriptor }
+        return transfer(.write, descriptor, memory, count, at: offset)
+    }
+
     func carryOut(_ worker: StoreWorker) {
         while let request = worker.takeRequest() {
             worker.complete(request.token, result: carryOut(request))
@@ -163,24 +174,32 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
     private func carryOut(_ request: DiskRequest) -> Int {
         let descriptor =
             request.file == .tier ? tier : table.withLock { $0[Int(request.file.number)].descriptor }
-        var done = 0
         switch request.kind {
         case .allocate:
             return fallocate(descriptor, 0, request.offset, request.length) == 0 ? 0 : -Int(errno)
         case .sync: return fdatasync(descriptor) == 0 ? 0 : -Int(errno)
         case .read, .write, .durableWrite:
-            while done < request.length {
-                let at = request.memory! + done, offset = request.offset + done
-                let count = request.kind == .read
-                    ? pread(descriptor, at, request.length - done, offset)
-                    : pwrite(descriptor, at, request.length - done, offset)
-                if count < 0, errno == EINTR { continue }
-                if count < 0 { return -Int(errno) }
-                if count == 0 { break }
-                done += count
-            }
+            let kind = request.kind == .read ? DiskRequest.Kind.read : .write
+            let done = transfer(kind, descriptor, request.memory!, request.length, at: request.offset)
             if request.kind == .durableWrite, fdatasync(descriptor) != 0 { return -Int(errno) }
             return done
         }
+    }
+
+    private func transfer(
+        _ kind: DiskRequest.Kind, _ descriptor: Int32, _ memory: UnsafeMutableRawPointer, _ count: Int,
+        at offset: Int
+    ) -> Int {
+        var done = 0
+        while done < count {
+            let at = memory + done, left = count - done
+            let n = kind == .read
+                ? pread(descriptor, at, left, offset + done) : pwrite(descriptor, at, left, offset + done)
+            if n < 0, errno == EINTR { continue }
+            if n < 0 { return -Int(errno) }
+            if n == 0 { break }
+            done += n
+        }
+        return done
     }
 }

@@ -122,12 +122,15 @@ final class EventLoop {
         setTime()
         worker.closeLog()
         let deadline = csystem_monotonic_ns() + 5_000_000_000
-        while worker.requestsInFlight > 0, csystem_monotonic_ns() < deadline {
+        while worker.requestsInFlight > 0 || isWritingHeader, csystem_monotonic_ns() < deadline {
             handOverDiskRequests()
             guard (try? ring.submitAndWait(minimum: 1, timeoutNanoseconds: 100_000_000)) != nil
             else { return }
             let count = ring.reap(into: &batch)
-            for i in 0..<count where batch[i].token.kind == Kind.disk.rawValue { handle(batch[i]) }
+            for i in 0..<count {
+                let kind = Kind(rawValue: batch[i].token.kind)
+                if kind == .disk || kind == .header { handle(batch[i]) }
+            }
             server.world.yield(index)
         }
     }
@@ -150,7 +153,8 @@ final class EventLoop {
         sendReplies()
         rearm()
         server.world.yield(index)
-        if hasMore || worker.hasRunnable || front.hasWork || !front.touched.isEmpty {
+        let isBusy = hasMore || worker.hasRunnable || front.hasWork || !front.touched.isEmpty
+        if isBusy || isStopping {
             try ring.flush()
         } else {
             try ring.submitAndWait(minimum: 1, timeoutNanoseconds: sleep)
@@ -274,8 +278,8 @@ final class EventLoop {
         if isWritingHeader { return }
         isWritingHeader = true
         ring.write(
-            EventLoop.tierFile, from: server.tierFile.header(of: server.state.store.log),
-            length: UInt32(server.tierFile.headerSize), at: 0, EventLoop.token(.header))
+            EventLoop.tierFile, from: server.tierFile.header(of: server.state.store),
+            length: UInt32(server.tierFile.headerCount), at: 0, EventLoop.token(.header))
     }
 
     // MARK: Mail and time

@@ -21,6 +21,8 @@ public final class Server: @unchecked Sendable {
     public let configuration: Configuration
     public let state: ServerState
     let tierFile: TierFile
+    let recovery: Recovery
+    private let source: Recovery.Source
     let files: DataFiles
     let log: ServerLog
     let world: World
@@ -57,9 +59,16 @@ public final class Server: @unchecked Sendable {
         do throws(TierFile.Refusal) { diskBytes = try TierFile.room(path: configuration.tierPath) } catch {
             throw StartError(description: error.description)
         }
-        let options = StoreOptions(
+        do throws(TierFile.Refusal) { tierFile = try TierFile(path: configuration.tierPath) } catch {
+            throw StartError(description: error.description)
+        }
+        recovery = Recovery(configuration: configuration, tier: tierFile, log: log)
+        source = try recovery.source()
+        let kept = source.keepsTierFile ? tierFile.previous : nil, segmentsKept = tierFile.segmentsKept
+        var options = StoreOptions(
             configuration, cores: Int(csystem_available_cores()), machineBytes: MemoryBudget.machineBytes,
-            diskBytes: diskBytes)
+            diskBytes: diskBytes, tier: kept.map { ($0, segmentsKept) })
+        options.tierGeneration = (tierFile.previous?.generation ?? 0) + 1
         guard let store = Store(options) else {
             throw StartError(description: """
                 cannot reserve \(options.reservedAddresses >> 30) GiB of addresses: \
@@ -67,8 +76,8 @@ public final class Server: @unchecked Sendable {
                 """)
         }
         do throws(TierFile.Refusal) {
-            tierFile = try TierFile(
-                path: configuration.tierPath, log: store.log, hashSeed: options.hashSeed)
+            try tierFile.begin(store.log, hashSeed: options.hashSeed)
+            if kept == nil { try tierFile.writeHeader(of: store) }
         } catch { throw StartError(description: error.description) }
         files = DataFiles(tier: tierFile.descriptor)
         store.policy = configuration.maxmemoryPolicy
@@ -215,28 +224,28 @@ public final class Server: @unchecked Sendable {
         let first = try makeLoop(0)
         memory.baseline()
         first.setTime()
-        try load()
+        try recover(from: source)
         for index in 1..<max(1, mailboxes.count) { startThread(index) }
         logStart()
         first.run()
         for thread in threads { pthread_join(thread, nil) }
-        let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
-        let isLoaded = !state.busyness.isLoading
-        let isFlushed = state.appendOnly.end()
-        let isSaved = state.saver.end(saving: saves && isLoaded) && isFlushed
-        do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store.log) } catch {
-            log.write(.warning, error.description)
-        }
+        let isSaved = saveAtEnd()
+        tierFile.unlock()
         if !configuration.unixsocket.isEmpty { unlink(configuration.unixsocket) }
         log.write(.warning, "tierd is now ready to exit, bye bye...")
         if !isSaved { exit(1) }
     }
 
-    /// Begins to load what there is.
-    private func load() throws(StartError) {
-        do throws(FileFailure) { try state.beginLoading() } catch {
-            throw StartError(description: error.description)
-        }
+    /// Saves what is to be saved when all loops have ended; false if that failed.
+    private func saveAtEnd() -> Bool {
+        let isLoading = state.isReading
+        let isFlushed = state.appendOnly.end()
+        // One that runs is abandoned.
+        _ = state.saver.end(saving: false)
+        var isSaved = leaveTierFile(dropping: isLoading || savesAtEnd == false)
+        let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
+        if saves, !isLoading { isSaved = state.saver.end(saving: true) && isSaved }
+        return isSaved && isFlushed
     }
 
     private func makeLoop(_ index: Int) throws(StartError) -> EventLoop {
@@ -313,7 +322,14 @@ public final class Server: @unchecked Sendable {
             RAM \(MemoryBudget.processLimit(configuration) >> 20) MiB, tier file \
             \(tierFile.path) of up to \(state.store.log.capacityBytes >> 20) MiB
             """)
-        let segments = state.store.log.segmentCount
+        let segments = state.store.log.usableCount
+        if source.keepsTierFile, configuration.tierSegmentBytes != 0,
+            configuration.tierSegmentBytes != options.segmentSize {
+            log.write(.warning, """
+                tier-segment-bytes is not what the tier file has: its segments of \
+                \(options.segmentSize >> 10) KiB stay
+                """)
+        }
         if configuration.tierMaxBytes / options.segmentSize > segments {
             log.write(.warning, """
                 tier-max-bytes is more than a tier file can be: it grows to \(segments) segments of \

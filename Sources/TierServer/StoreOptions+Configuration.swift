@@ -3,8 +3,12 @@ import TieredStore
 
 /// What the store is built with, from the settings and the machine.
 extension StoreOptions {
-    /// Units: bytes of RAM the machine has, and of disk the tier file can get.
-    init(_ configuration: Configuration, cores: Int, machineBytes: Int, diskBytes: Int) {
+    /// Units: bytes of RAM the machine has, and of disk the tier file can get. `tier`: the tier file whose
+    /// contents are kept; its hash seed and segment size count.
+    init(
+        _ configuration: Configuration, cores: Int, machineBytes: Int, diskBytes: Int,
+        tier: (superblock: Superblock, segments: Int)? = nil
+    ) {
         self.init()
         databases = configuration.databases
         workers = max(1, min(64, configuration.ioThreads == 0 ? cores : configuration.ioThreads))
@@ -28,10 +32,18 @@ extension StoreOptions {
             segmentSize = 64 << 20
             while segmentSize > 256 << 10, tierCapacity / segmentSize < wanted { segmentSize /= 2 }
         }
+        if let tier {
+            segmentSize = tier.superblock.segmentSize
+            tierHeaderSize = tier.superblock.headerSize
+            tierSegmentsKept = tier.segments
+        }
         writeBufferSize = min(writeBufferSize, segmentSize / 4)
         tierMaxValue = configuration.tierMaxValue
         var random = SystemRandomNumberGenerator()
-        hashSeed = random.next()
+        let fresh = random.next()
+        hashSeed = tier?.superblock.hashSeed ?? fresh
+        let known = tier?.superblock.identity ?? 0
+        tierIdentity = known != 0 ? known : random.next() | 1
         seed = random.next()
     }
 }

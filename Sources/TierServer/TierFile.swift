@@ -4,8 +4,8 @@ import IOUring
 import Primitives
 import TieredStore
 
-/// The tier file on disk: opened, checked to be ours, locked, given its first blocks.
-struct TierFile {
+/// The tier file on disk: opened, checked to be ours, locked, its first blocks written.
+final class TierFile {
     /// Why the server must not start; one line for a person.
     struct Refusal: Error, CustomStringConvertible {
         let description: String
@@ -13,53 +13,65 @@ struct TierFile {
 
     let descriptor: Int32
     let path: String
-    let generation: UInt64
+    /// How it was found; nil: it was empty.
+    let previous: Superblock?
+    /// Its segment table, if that is sound.
+    let previousRows: [Superblock.SegmentRow]?
+    private(set) var superblock = Superblock(segmentSize: 4096, segmentCount: 0, generation: 0, hashSeed: 0)
     /// Room for the superblock and the segment table, aligned for O_DIRECT.
-    private let memory: UnsafeMutableRawPointer
-    let headerSize: Int
+    private var memory: UnsafeMutableRawPointer
+    /// Bytes that are written of it.
+    private(set) var headerCount = 4096
 
-    /// Opens or creates the file at `path` for the segments of `log`. In this version the file starts
-    /// empty: nothing in it is looked at but its superblock, whose generation is counted up.
-    init(path: String, log: SegmentLog, hashSeed: UInt64) throws(Refusal) {
+    /// Opens or creates the file at `path`; nothing in it is changed.
+    init(path: String) throws(Refusal) {
         self.path = path
-        let segmentSize = log.segmentSize, segmentCount = log.segmentCount
-        headerSize = log.headerSize
-        guard segmentCount >= log.leastSegments else {
-            throw Refusal(description: """
-                tier file \(path): tier-max-bytes is too small, or its file system too full: it needs \
-                at least \(log.leastSegments) segments of \(segmentSize >> 10) KiB \
-                (\(segmentSize * log.leastSegments >> 10) KiB)
-                """)
-        }
-        memory = .allocate(byteCount: headerSize, alignment: 4096)
+        memory = .allocate(byteCount: 4096, alignment: 4096)
         do throws(SystemError) {
             descriptor = try Descriptors.open(path)
-            try Descriptors.lock(descriptor)
-            generation = try TierFile.previousGeneration(descriptor, path, memory) + 1
-            try Descriptors.truncate(descriptor, to: UInt64(headerSize + segmentSize * segmentCount))
+            try TierFile.lock(descriptor)
+            previous = try TierFile.superblock(descriptor, memory)
         } catch {
             throw Refusal(description: "tier file \(path): \(error.description)")
         }
-        Superblock(
-            segmentSize: segmentSize, segmentCount: segmentCount, generation: generation,
-            hashSeed: hashSeed
-        ).encode(to: memory)
-        (memory + 4096).initializeMemory(as: UInt8.self, repeating: 0, count: headerSize - 4096)
-        try writeHeader()
+        guard let previous else {
+            previousRows = nil
+            return
+        }
+        let count = Superblock.size(segments: previous.segmentCount) - 4096
+        let table = UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 4096)
+        defer { table.deallocate() }
+        let isWhole = pread(descriptor, table, count, 4096) == count
+        previousRows = isWhole ? Superblock.decodeTable(table, segments: previous.segmentCount) : nil
     }
 
-    /// Generation of the file's superblock; 0 for an empty file. Someone else's file is refused.
-    private static func previousGeneration(
-        _ descriptor: Int32, _ path: String, _ memory: UnsafeMutableRawPointer
-    ) throws(SystemError) -> UInt64 {
+    deinit { memory.deallocate() }
+
+    /// Takes the file for this process. A server that has just ended may still have it for a moment: the
+    /// kernel gives a ring's files back after the process.
+    private static func lock(_ descriptor: Int32) throws(SystemError) {
+        for _ in 0..<100 {
+            do throws(SystemError) { return try Descriptors.lock(descriptor) } catch {
+                if error.code != EWOULDBLOCK { throw error }
+            }
+            usleep(10_000)
+        }
+        try Descriptors.lock(descriptor)
+    }
+
+    /// Lets others have the file: the process ends.
+    func unlock() { flock(descriptor, LOCK_UN) }
+
+    /// The file's superblock; nil for an empty file. Someone else's file is refused.
+    private static func superblock(
+        _ descriptor: Int32, _ memory: UnsafeMutableRawPointer
+    ) throws(SystemError) -> Superblock? {
         let length = try Descriptors.length(of: descriptor)
-        if length == 0 { return 0 }
+        if length == 0 { return nil }
         guard length >= 4096, pread(descriptor, memory, 4096, 0) == 4096 else {
             throw SystemError(EINVAL, "use it: it is not empty and not a tier file")
         }
-        do throws(Superblock.Refusal) {
-            return try Superblock(decoding: memory).generation
-        } catch {
+        do throws(Superblock.Refusal) { return try Superblock(decoding: memory) } catch {
             switch error {
             case .notATierFile: throw SystemError(EINVAL, "use it: it is not a tier file")
             case .damaged: throw SystemError(EINVAL, "use it: its superblock is damaged")
@@ -69,16 +81,50 @@ struct TierFile {
         }
     }
 
-    /// The superblock and the segment table as they should stand in the file now.
-    func header(of log: SegmentLog) -> UnsafeMutableRawPointer {
-        Superblock.encodeTable(of: log, to: memory + 4096)
+    /// Segments that may hold something, counted from the first.
+    var segmentsKept: Int {
+        guard let previous else { return 0 }
+        guard previous.ending == .saved, let previousRows else { return previous.segmentCount }
+        return (previousRows.lastIndex { $0.state != .free } ?? -1) + 1
+    }
+
+    /// Gives the file the size of `log`, which has another geometry only if nothing in the file is wanted.
+    func begin(_ log: SegmentLog, hashSeed: UInt64) throws(Refusal) {
+        guard log.usableCount >= log.leastSegments else {
+            throw Refusal(description: """
+                tier file \(path): tier-max-bytes is too small, or its file system too full: it needs \
+                at least \(log.leastSegments) segments of \(log.segmentSize >> 10) KiB \
+                (\(log.segmentSize * log.leastSegments >> 10) KiB)
+                """)
+        }
+        superblock = Superblock(
+            segmentSize: log.segmentSize, segmentCount: log.segmentCount, generation: log.generation,
+            hashSeed: hashSeed, headerSize: log.headerSize)
+        headerCount = Superblock.size(segments: log.segmentCount)
+        memory.deallocate()
+        memory = .allocate(byteCount: headerCount, alignment: 4096)
+        memory.initializeMemory(as: UInt8.self, repeating: 0, count: headerCount)
+        do throws(SystemError) {
+            try Descriptors.truncate(
+                descriptor, to: UInt64(log.headerSize + log.segmentSize * log.segmentCount))
+        } catch { throw Refusal(description: "tier file \(path): \(error.description)") }
+    }
+
+    /// The superblock and the segment table as they should stand in the file now: `headerCount` bytes.
+    func header(of store: Store) -> UnsafeMutableRawPointer {
+        superblock.identity = store.log.identity
+        superblock.sequence = store.log.lastSequence
+        superblock.swaps = store.databaseSwaps
+        superblock.encode(to: memory)
+        Superblock.encodeTable(of: store.log, to: memory + 4096)
         return memory
     }
 
-    /// Writes the superblock and the segment table.
-    func writeHeader(of log: SegmentLog? = nil) throws(Refusal) {
-        if let log { _ = header(of: log) }
-        guard pwrite(descriptor, memory, headerSize, 0) == headerSize else {
+    /// Writes the superblock and the segment table and makes them, and all records before them, durable.
+    func writeHeader(of store: Store, ending: Superblock.Ending = .none) throws(Refusal) {
+        superblock.ending = ending
+        guard pwrite(descriptor, header(of: store), headerCount, 0) == headerCount, fdatasync(descriptor) == 0
+        else {
             let error = SystemError(errno, "write its superblock")
             throw Refusal(description: "tier file \(path): \(error.description)")
         }

@@ -80,6 +80,19 @@ public final class Store: @unchecked Sendable {
         return UInt8(truncatingIfNeeded: epochs.load(ordering: .relaxed))
     }
 
+    /// Epochs passed; set before the world begins.
+    var epochCount: Int {
+        get { epochs.load(ordering: .relaxed) }
+        set { epochs.store(newValue, ordering: .relaxed) }
+    }
+
+    /// Gives the tables of a set of tables room for so many keys. The world has not begun.
+    func reserve(keys: Int, tables: Int) {
+        for stripe in 0..<options.stripes {
+            (stripes.tables(stripe) + tables).pointee.reserve(keys / options.stripes, extents)
+        }
+    }
+
     // MARK: Whole keyspace; the caller has stopped the world
 
     public func keyCount(database: Int) -> Int {

@@ -23,6 +23,13 @@ public struct StoreOptions: Sendable {
     public var segmentSize = 64 << 20
     /// Size the tier file may grow to; rounded down to whole segments.
     public var tierCapacity = 4 << 30
+    /// Of a tier file that is there already: bytes before its first segment; 0: a new file.
+    public var tierHeaderSize = 0
+    /// Segments it has that may hold something, whatever `tierCapacity` says.
+    public var tierSegmentsKept = 0
+    /// Of what is in the tier file, and how often it was started with.
+    public var tierIdentity: UInt64 = 0
+    public var tierGeneration: UInt64 = 0
     /// Values longer than this stay in RAM.
     public var tierMaxValue = 64 << 20
     /// Size of one append to the log, and how many a worker may have in flight.

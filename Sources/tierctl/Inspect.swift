@@ -29,7 +29,7 @@ struct Inspect: ParsableCommand {
         let live = used.reduce(0) { $0 + $1.live }, written = used.reduce(0) { $0 + $1.used }
         return """
             \(reader.path)\(reader.isInUse ? " (in use by a running server: figures are seconds old)" : "")
-            format \(Superblock.formatVersion) · generation \(block.generation) · \
+            format \(block.format) · generation \(block.generation) · \
             \(block.segmentCount) segments of \(Format.bytes(Double(block.segmentSize))) · \
             \(Format.bytes(Double(reader.allocatedBytes))) on disk
             \(used.count) segments in use · \(Format.bytes(Double(written))) written · \

@@ -66,7 +66,7 @@ final class TierFileReader {
             memory = .allocate(byteCount: used, alignment: 4096)
             capacity = used
         }
-        let start = Superblock.size(segments: superblock.segmentCount) + segment * superblock.segmentSize
+        let start = superblock.headerSize + segment * superblock.segmentSize
         var done = 0
         while done < used {
             let n = pread(descriptor, memory + done, used - done, off_t(start + done))
@@ -77,7 +77,8 @@ final class TierFileReader {
             done += n
         }
         var finding = Finding()
-        guard SegmentHeader.decode(memory, segment: segment) == row.version else {
+        let version = SegmentHeader.decode(memory, segment: segment, identity: superblock.identity)
+        guard version == row.version else {
             finding.headerIsSound = false
             return finding
         }

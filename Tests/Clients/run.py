@@ -729,7 +729,7 @@ def scripts_without_end():
 from differential import differential, encode  # noqa: E402
 from busy import crossing, endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
-import append_only, frameworks, payloads, persistence, redis_py_suite as suite  # noqa: E402
+import append_only, checkpoint, frameworks, payloads, persistence, redis_py_suite as suite  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
 
@@ -923,6 +923,53 @@ def save():
     persistence.save_and_its_facts(tierd, check, wait_until)
 
 
+def continued(name, *options, fresh=False, prepare=None, clock_past=None):
+    """A tierd in a directory of this name, with what was left there; ready once it has loaded it."""
+    directory = os.path.join(DIRECTORY, name)
+    if fresh:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory)
+        if prepare:
+            prepare(directory)
+    if clock_past:
+        # What was set to expire within 300 ms has expired when it is half a second old.
+        ended = os.stat(directory + "/tier.checkpoint").st_mtime
+        wait_until(lambda: time.time() > ended + 0.5, "the clock")
+    try:
+        return LoadedServer(name, [TIERD, *options])
+    except redis.ConnectionError:  # it ended while it was loading
+        servers[-1].wait()
+        raise RuntimeError(open(servers[-1].log.name).read())
+
+
+def checkpoints(loops, memory):
+    checkpoint.everything_comes_back(continued, check, loops, memory)
+
+
+def checkpoint_expired():
+    checkpoint.expired_meanwhile(continued, check)
+
+
+def checkpoint_nosave():
+    checkpoint.nosave(continued, check)
+
+
+def checkpoint_databases():
+    checkpoint.fewer_databases(continued, check)
+
+
+def checkpoint_damaged():
+    checkpoint.damaged_checkpoints(continued, check)
+
+
+def checkpoint_upgraded():
+    checkpoint.upgraded(continued, check)
+
+
+def crash(loops):
+    checkpoint.crash(continued, check, wait_until, loops)
+
+
 def run(test, *arguments):
     global passed, failed
     name = test.__name__ + "".join(f" {os.path.basename(a.directory) if isinstance(a, Server) else a}" for a in arguments
@@ -945,7 +992,8 @@ if __name__ == "__main__":
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched,
-        aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, redis_py_suite, rq_jobs,
+        aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, checkpoint_expired,
+        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
@@ -963,6 +1011,12 @@ if __name__ == "__main__":
         cycles = int(os.environ.get("TIERD_KILL_CYCLES", "5"))
         for policy in ("always", "everysec"):
             run(kill_cycles, policy, cycles, random.randrange(1 << 32))
+    if not wanted or "checkpoint" in wanted:
+        for loops in (1, 3):
+            for memory in ("1gb", "40mb"):
+                run(checkpoints, loops, memory)
+        for loops in (1, 3):
+            run(crash, loops)
     if not wanted or "load" in wanted:
         for memory in ("1gb", "32mb"):
             run(load, memory)

@@ -101,19 +101,25 @@ private func tables(_ bytes: ArraySlice<UInt8>, repairing: Bool) {
     with(block[...]) { memory in
         if repairing {
             memory.storeBytes(of: Superblock.magic, as: UInt64.self)
-            memory.storeBytes(of: csystem_crc32c(0, memory, 48), toByteOffset: 48, as: UInt32.self)
+            let checked = memory.load(fromByteOffset: 8, as: UInt32.self) < 3 ? 48 : 4092
+            memory.storeBytes(of: csystem_crc32c(0, memory, checked), toByteOffset: checked, as: UInt32.self)
         }
         if let found = try? Superblock(decoding: memory) {
             with(block[...]) {
                 found.encode(to: $0)
-                precondition((try? Superblock(decoding: $0)) == found, "superblock")
+                let again = try? Superblock(decoding: $0)
+                precondition(
+                    again?.headerSize == found.headerSize && again?.hashSeed == found.hashSeed
+                        && again?.swaps == found.swaps && again?.segmentSize == found.segmentSize,
+                    "superblock")
             }
         }
         if repairing {
             memory.storeBytes(of: SegmentHeader.magic, as: UInt64.self)
             memory.storeBytes(of: csystem_crc32c(0, memory, 28), toByteOffset: 28, as: UInt32.self)
         }
-        _ = SegmentHeader.decode(memory, segment: Int(memory.load(fromByteOffset: 8, as: UInt32.self)))
+        _ = SegmentHeader.decode(
+            memory, segment: Int(memory.load(fromByteOffset: 8, as: UInt32.self)), identity: 0)
     }
     with(bytes.prefix(segments * 16 + 4)) { memory in
         guard segments > 0 else { return }

@@ -20,9 +20,12 @@ final class StoreBench {
     /// Done to what a read brings.
     var damage: (UnsafeMutableRawPointer, Int) -> Void = { _, _ in }
     let keys: StagedKeys
-    private let disk: AddressSpace
+    let disk: AddressSpace
+    /// What was written to other files than the tier file.
+    var files: [UInt8: [UInt8]] = [:]
 
-    init(_ change: (inout StoreOptions) -> Void = { _ in }) throws {
+    /// `disk`: the tier file of a bench before.
+    init(disk: AddressSpace? = nil, _ change: (inout StoreOptions) -> Void = { _ in }) throws {
         var options = StoreOptions.tiny
         options.databases = 2
         options.addressSpace = 64 << 20
@@ -31,7 +34,8 @@ final class StoreBench {
         store = try #require(Store(options))
         worker = store.workers[0]
         keys = StagedKeys(worker)
-        disk = try #require(AddressSpace(byteCount: store.log.headerSize + store.log.capacityBytes))
+        let count = store.log.headerSize + store.log.capacityBytes
+        self.disk = try disk ?? #require(AddressSpace(byteCount: count))
         worker.setTime(milliseconds: now, nanoseconds: nanoseconds)
     }
 
@@ -74,10 +78,20 @@ final class StoreBench {
         } else if request.kind == .read {
             request.memory!.copyMemory(from: place, byteCount: request.length)
             damage(request.memory!, request.length)
+        } else if request.kind == .write, request.file != .tier {
+            write(request)
         } else if request.kind == .write {
             place.copyMemory(from: request.memory!, byteCount: request.length)
         }
         worker.complete(request.token, result: result)
+    }
+
+    private func write(_ request: DiskRequest) {
+        let bytes = ByteView(request.memory!, request.length).array, end = request.offset + request.length
+        var file = files[request.file.number] ?? []
+        file += [UInt8](repeating: 0, count: max(0, end - file.count))
+        file.replaceSubrange(request.offset..<end, with: bytes)
+        files[request.file.number] = file
     }
 
     /// Turns of background work, each with the disk's answers.

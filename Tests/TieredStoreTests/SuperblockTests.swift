@@ -31,6 +31,36 @@ struct SuperblockTests {
         #expect(try roundTrip(size: 4096, count: 0).get().segmentCount == 0)
     }
 
+    @Test func howItWasLeftComesBack() throws {
+        try with { memory in
+            var block = Superblock(segmentSize: 65536, segmentCount: 8, generation: 7, hashSeed: 9)
+            block.identity = 5
+            block.sequence = 1 << 40
+            block.ending = .saved
+            block.swaps = [.init(database: 1, tables: 3), .init(database: 3, tables: 1)]
+            block.encode(to: memory)
+            let first = try decode(memory).get()
+            #expect(first == block && block.headerSize == Superblock.size(segments: 4096))
+            block.swaps = (0..<2000).map { .init(database: $0, tables: $0 + 1) }
+            block.encode(to: memory)
+            let second = try decode(memory).get()
+            #expect(second.swaps == Array(block.swaps.prefix(1003)), "as many as fit")
+        }
+    }
+
+    /// Method: what format 2 had, written by hand.
+    @Test func format2IsRead() throws {
+        try with { memory in
+            Superblock(segmentSize: 65536, segmentCount: 80, generation: 7, hashSeed: 9).encode(to: memory)
+            memory.storeBytes(of: 2, toByteOffset: 8, as: UInt32.self)
+            (memory + 48).initializeMemory(as: UInt8.self, repeating: 0, count: 4048)
+            memory.storeBytes(of: checksum(memory, 48), toByteOffset: 48, as: UInt32.self)
+            let block = try decode(memory).get()
+            #expect((block.format, block.segmentCount, block.generation, block.hashSeed) == (2, 80, 7, 9))
+            #expect((block.headerSize, block.identity, block.ending) == (8192, 0, .none))
+        }
+    }
+
     /// Method: the checksum holds, as in a file made to do harm; sizes no server writes.
     @Test(arguments: [
         (0, 8), (2048, 8), (4097, 8), (128 << 20, 8), (4096, (1 << 19) + 1),
@@ -46,7 +76,7 @@ struct SuperblockTests {
                 Superblock(segmentSize: 4096, segmentCount: 1, generation: 1, hashSeed: 1).encode(to: memory)
                 memory.storeBytes(of: UInt64(bitPattern: Int64(size)), toByteOffset: 16, as: UInt64.self)
                 memory.storeBytes(of: UInt64(bitPattern: Int64(count)), toByteOffset: 24, as: UInt64.self)
-                memory.storeBytes(of: checksum(memory, 48), toByteOffset: 48, as: UInt32.self)
+                memory.storeBytes(of: checksum(memory, 4092), toByteOffset: 4092, as: UInt32.self)
                 return decode(memory)
             }
             #expect(outcome == .failure(.damaged))
@@ -66,7 +96,7 @@ struct SuperblockTests {
     @Test func everyFlippedBitShows() {
         with { memory in
             Superblock(segmentSize: 65536, segmentCount: 8, generation: 7, hashSeed: 9).encode(to: memory)
-            for bit in 0..<52 * 8 {
+            for bit in 0..<4096 * 8 {
                 let byte = (memory + bit / 8).assumingMemoryBound(to: UInt8.self)
                 byte.pointee ^= 1 << (bit % 8)
                 let isRefused = (try? decode(memory).get()) == nil
@@ -96,7 +126,7 @@ struct SuperblockTests {
         log.add(Address(segment: segment, version: 1, offset: 4096, byteCount: 800))
         log.seal(segment, used: 8192, filled: 800)
         #expect(log.open(for: .compaction) == 1)
-        #expect(Superblock.size(segments: 8) == 8192 && log.headerSize == 8192)
+        #expect(Superblock.size(segments: 8) == 8192 && log.headerSize == Superblock.size(segments: 4096))
         try with { memory in
             Superblock.encodeTable(of: log, to: memory)
             let rows = try #require(Superblock.decodeTable(memory, segments: 8))
@@ -115,13 +145,14 @@ struct SuperblockTests {
 
     @Test func aSegmentHeaderBelongsToItsSegment() {
         with { memory in
-            SegmentHeader.encode(to: memory, segment: 5, version: 9, stream: .compaction)
-            #expect(SegmentHeader.decode(memory, segment: 5) == 9)
-            #expect(SegmentHeader.decode(memory, segment: 6) == nil)
+            SegmentHeader.encode(to: memory, segment: 5, version: 9, stream: .compaction, identity: 7)
+            #expect(SegmentHeader.decode(memory, segment: 5, identity: 7) == 9)
+            #expect(SegmentHeader.decode(memory, segment: 5, identity: 8) == nil)
+            #expect(SegmentHeader.decode(memory, segment: 6, identity: 7) == nil)
             for bit in 0..<32 * 8 {
                 let byte = (memory + bit / 8).assumingMemoryBound(to: UInt8.self)
                 byte.pointee ^= 1 << (bit % 8)
-                #expect(SegmentHeader.decode(memory, segment: 5) == nil, "bit \(bit)")
+                #expect(SegmentHeader.decode(memory, segment: 5, identity: 7) == nil, "bit \(bit)")
                 byte.pointee ^= 1 << (bit % 8)
             }
         }

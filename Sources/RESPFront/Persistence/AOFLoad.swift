@@ -69,8 +69,10 @@ final class AOFLoad: DatasetLoad {
     /// Nothing is run again any more.
     func end() { replay.end() }
 
-    /// Sequence of the commit that comes next.
-    var nextSequence: UInt64 { expected ?? 1 }
+    /// Where recording goes on.
+    var place: AppendOnlyFile.Place {
+        AppendOnlyFile.Place(manifest: manifest, sequence: expected ?? 1, bytes: bytes)
+    }
 
     var progress: (done: Int, of: Int) {
         let inPart = switch stage {

@@ -5,18 +5,49 @@ import TieredStore
 /// Shape:  lines "file NAME seq NUMBER type b|h|i [from SEQUENCE]": one base at most, then what was
 ///         appended since, in order; `h`: no longer needed. Names with blanks are quoted as in redis.conf.
 ///         `from`, of files of tierd's, is the sequence of the first commit.
+///         A remark "# checkpoint IDENTITY GENERATION SEQUENCE" says that the files were closed, and which
+///         checkpoint has all that is in them; SEQUENCE is that of the next commit.
 /// Source: Redis 7.0 aof.c, "AOF Manifest file implementation"; keys it does not know are passed over there.
-struct AOFManifest: Equatable {
-    enum Kind: Character { case base = "b", history = "h", increment = "i" }
+public struct AOFManifest: Equatable, Sendable {
+    enum Kind: Character, Sendable { case base = "b", history = "h", increment = "i" }
 
-    struct Part: Equatable {
+    struct Part: Equatable, Sendable {
         var name: String
         var number: Int
         var kind: Kind
         var first: UInt64?
     }
 
+    /// The checkpoint files were closed with.
+    public struct Closing: Equatable, Sendable {
+        /// Of the tier file.
+        public var identity: UInt64
+        /// Of the server; 0: it went on without an append-only file.
+        public var generation: UInt64
+        public var sequence: UInt64
+
+        public init(identity: UInt64, generation: UInt64, sequence: UInt64) {
+            self.identity = identity
+            self.generation = generation
+            self.sequence = sequence
+        }
+
+        fileprivate init?(_ line: [UInt8]) {
+            let words = String(decoding: line, as: UTF8.self).split(separator: " ")
+            guard words.count == 5, words[0] == "#", words[1] == "checkpoint",
+                let identity = UInt64(words[2], radix: 16), let generation = UInt64(words[3]),
+                let sequence = UInt64(words[4])
+            else { return nil }
+            self.init(identity: identity, generation: generation, sequence: sequence)
+        }
+
+        fileprivate var line: String {
+            "# checkpoint \(String(identity, radix: 16)) \(generation) \(sequence)\n"
+        }
+    }
+
     var parts: [Part] = []
+    public var closing: Closing?
 
     var base: Part? { parts.first { $0.kind == .base } }
     var increments: [Part] { parts.filter { $0.kind == .increment } }
@@ -26,10 +57,11 @@ struct AOFManifest: Equatable {
     init(parts: [Part] = []) { self.parts = parts }
 
     /// Why a manifest cannot be read.
-    struct Failure: Error, Equatable { let line: Int }
+    public struct Failure: Error, Equatable { let line: Int }
 
-    init(_ bytes: [UInt8]) throws(Failure) {
+    public init(_ bytes: [UInt8]) throws(Failure) {
         for (i, line) in bytes.split(separator: 10, omittingEmptySubsequences: false).enumerated() {
+            if line.first == UInt8(ascii: "#") { closing = Closing(Array(line)) ?? closing }
             if line.isEmpty || line.first == UInt8(ascii: "#") { continue }
             guard let words = ConfigurationLine.words(Array(line)), let part = AOFManifest.part(words)
             else { throw Failure(line: i + 1) }
@@ -61,6 +93,7 @@ struct AOFManifest: Equatable {
             if let first = part.first { text += Array(" from \(first)".utf8) }
             text.append(10)
         }
+        if let closing { text += Array(closing.line.utf8) }
         return text
     }
 }

@@ -55,18 +55,45 @@ public final class AppendOnlyFile: @unchecked Sendable {
     // MARK: Names
 
     private func path(_ name: String) -> String { "\(configuration.appendDirectory)/\(name)" }
-    var manifestPath: String { path("\(configuration.appendFile).manifest") }
+    private var manifestPath: String { configuration.appendManifest }
     private func baseName(_ number: Int) -> String { "\(configuration.appendFile).\(number).base.rdb" }
     private func incrementName(_ number: Int) -> String { "\(configuration.appendFile).\(number).incr.aof" }
 
     // MARK: Beginning and ending; the world stands still, or loops do not run yet
 
-    /// What there is to be loaded; nil: nothing, or it is off. Errors: it cannot be read.
+    /// Where recording goes on: behind what was loaded.
+    struct Place {
+        var manifest: AOFManifest
+        /// Of the next commit.
+        var sequence: UInt64
+        var bytes = (base: 0, increments: 0)
+    }
+
+    /// What is to be loaded; the file of Redis before 7.0 is taken over. Errors: it cannot be read.
     func find() throws(FileFailure) -> AOFLoad? {
-        guard configuration.appendOnly, server.saver.directory != nil else { return nil }
         if !directory.exists(manifestPath), directory.exists(configuration.appendFile) { try adoptOldFile() }
-        guard directory.exists(manifestPath) else { return nil }
-        return try open()
+        return directory.exists(manifestPath) ? try open() : nil
+    }
+
+    /// Where recording goes on after a checkpoint that has all that is in the files; nil: it has not.
+    func place(_ closing: AOFManifest.Closing) -> Place? {
+        guard let bytes = directory.contents(manifestPath), let manifest = try? AOFManifest(bytes),
+            manifest.closing == closing
+        else { return nil }
+        var place = Place(manifest: manifest, sequence: closing.sequence)
+        for part in manifest.parts {
+            guard let count = directory.byteCount(path(part.name)) else { return nil }
+            if part.kind == .base { place.bytes.base = count } else { place.bytes.increments += count }
+        }
+        place.manifest.closing = nil
+        return place
+    }
+
+    /// Says in the manifest that a checkpoint has all that is in the files, which are closed.
+    public func close(with closing: (UInt64) -> AOFManifest.Closing) throws(FileFailure) {
+        guard state == .on, let log, log.failure == 0 else { return }
+        manifest.closing = closing(log.durable + 1)
+        try write(manifest)
     }
 
     /// What the manifest names. Errors: it cannot be read.
@@ -90,21 +117,21 @@ public final class AppendOnlyFile: @unchecked Sendable {
         try directory.rename(name, to: path(name))
     }
 
-    /// Begins to record into a new increment behind what was loaded. If that was not the append-only file,
-    /// and there are keys, a base is written first.
-    func begin(after load: AOFLoad?) throws(FileFailure) {
-        manifest = load?.manifest ?? AOFManifest()
-        makeLog(load?.nextSequence ?? 1)
+    /// Begins to record into a new increment behind what was loaded; nil: that was not the append-only file:
+    /// if there are keys, a base is written first.
+    func begin(at place: Place?) throws(FileFailure) {
+        manifest = place?.manifest ?? past
+        makeLog(place?.sequence ?? 1)
         let isEmpty = (0..<server.store.options.databases).allSatisfy {
             server.store.keyCount(database: $0) == 0
         }
-        let isComplete = !manifest.parts.isEmpty || isEmpty && server.libraries.known.libraries.isEmpty
+        let isComplete = place != nil || isEmpty && server.libraries.known.libraries.isEmpty
         try directory.makeDirectory(configuration.appendDirectory)
         if isComplete {
             try turn(naming: true)
             for part in manifest.parts where part.kind == .history { directory.delete(path(part.name)) }
             manifest.parts.removeAll { $0.kind == .history }
-            let bytes = load?.bytes ?? (base: 0, increments: 0)
+            let bytes = place?.bytes ?? (base: 0, increments: 0)
             facts_.withLock {
                 $0.baseBytes = bytes.base
                 $0.closedBytes = bytes.increments
@@ -121,12 +148,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
     func turnOn() throws(FileFailure) {
         guard state == .off else { return }
         guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
-        if let bytes = directory.contents(manifestPath), let found = try? AOFManifest(bytes) {
-            // What is there is of another time: only its numbers are used on.
-            manifest = AOFManifest(parts: found.parts.map {
-                AOFManifest.Part(name: $0.name, number: $0.number, kind: .history)
-            })
-        }
+        manifest = past
         try directory.makeDirectory(configuration.appendDirectory)
         makeLog((log?.mark ?? 0) + 1)
         enter(.waiting)
@@ -139,6 +161,15 @@ public final class AppendOnlyFile: @unchecked Sendable {
             enter(.off)
             throw FileFailure("\(error)")
         }
+    }
+
+    /// What is there of another time: only its numbers are used on, until it is deleted.
+    private var past: AOFManifest {
+        guard let bytes = directory.contents(manifestPath), let found = try? AOFManifest(bytes)
+        else { return AOFManifest() }
+        return AOFManifest(parts: found.parts.map {
+            AOFManifest.Part(name: $0.name, number: $0.number, kind: .history)
+        })
     }
 
     /// CONFIG SET appendonly no: what there is stays, and is made durable.
@@ -183,6 +214,15 @@ public final class AppendOnlyFile: @unchecked Sendable {
         }
         holdsReplies = state == .on && configuration.appendSync == .always
         if state == .off { server.busyness.setUnwritable(nil) }
+    }
+
+    /// The server goes on without the file: what is in it is of the past from now on.
+    private func leave() {
+        let identity = server.store.log.identity
+        manifest.closing = AOFManifest.Closing(identity: identity, generation: 0, sequence: 0)
+        do throws(FileFailure) { try write(manifest) } catch {
+            server.log(.warning, "append-only file: \(error)")
+        }
     }
 
     /// Lets go of the file, which is flushed, so that it can be loaded again; nil: it is off. The world
@@ -364,6 +404,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         isFlushing = false
         if state == .off {
             if let file = log.close() { ended(file) }
+            leave()
         }
         for front in server.fronts { front.post(.saveEnded) }
     }

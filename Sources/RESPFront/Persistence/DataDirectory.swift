@@ -19,6 +19,8 @@ public protocol DataDirectory: AnyObject {
     /// Closes a file under the name it has; it ends at `byteCount`.
     func close(_ file: DiskFile, at byteCount: Int)
     func byteCount(_ file: DiskFile) -> Int
+    /// Nil: there is no such file.
+    func byteCount(_ name: String) -> Int?
     /// A directory in this one, unless it is there.
     func makeDirectory(_ name: String) throws(FileFailure)
     func exists(_ name: String) -> Bool

@@ -133,11 +133,9 @@ public final class RDBLoad: DatasetLoad {
     }
 
     private func take(library text: ByteView) throws(FileFailure) {
-        let front = server.fronts[0]
-        do throws(CommandError) {
-            let library = try front.scripts.load(library: text, Library.Header(text))
-            try server.libraries.add(library, replacing: true)
-        } catch { throw FileFailure("\(path) at byte \(file.offset): a library of functions: \(error)") }
+        do throws(CommandError) { try server.restore(library: text) } catch {
+            throw FileFailure("\(path) at byte \(file.offset): a library of functions: \(error)")
+        }
     }
 
     // MARK: What is said

@@ -73,6 +73,18 @@ struct StripeArray {
         return (0..<databases).first { databaseMap[$0] == tables } ?? tables
     }
 
+    /// Puts back what SWAPDB had exchanged. False when it makes no sense; nothing is changed then.
+    func restore(_ swaps: [Superblock.Swap], databases: Int) -> Bool {
+        var map = Array(0..<databases)
+        for swap in swaps {
+            guard swap.database < databases, swap.tables < databases else { return false }
+            map[swap.database] = swap.tables
+        }
+        guard Set(map).count == databases else { return false }
+        for i in 0..<databases { databaseMap[i] = map[i] }
+        return true
+    }
+
     func swapDatabases(_ a: Int, _ b: Int) {
         (databaseMap[a], databaseMap[b]) = (databaseMap[b], databaseMap[a])
     }

@@ -141,6 +141,21 @@ struct Table {
         return true
     }
 
+    /// Makes room for so many keys at once. Keys that come in the order of their tags need it: a table that
+    /// grew with them would have all of them in its first buckets.
+    mutating func reserve(_ keys: Int, _ extents: Extents) {
+        var size = buckets
+        while Int(size) * 67 <= keys * 10 { size = Table.step(up: size) }
+        if size > buckets { _ = rebuild(size, extents, reserve: StoreWorker.admitted) }
+    }
+
+    /// Gives back what was reserved in vain.
+    mutating func fit(_ extents: Extents) {
+        var size: UInt32 = 1
+        while size * 67 <= count * 10 { size = Table.step(up: size) }
+        if size < buckets { _ = rebuild(size, extents, reserve: StoreWorker.admitted) }
+    }
+
     /// Gives room back after many removals.
     mutating func shrinkIfSparse(_ extents: Extents) {
         guard buckets > 4, count < buckets * 2 else { return }

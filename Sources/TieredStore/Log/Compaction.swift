@@ -33,7 +33,7 @@ extension StoreWorker {
     /// pace with what is demoted instead of holding writers up a whole segment long.
     var compactionBudget: Int {
         let wanted = wantedFree
-        let lack = Double(wanted - log.freeCount) / Double(max(1, wanted - log.reserve))
+        let lack = Double(wanted - log.freeCount - log.retiredCount) / Double(max(1, wanted - log.reserve))
         return 256 + Int(1792 * min(1, max(0, lack)))
     }
 
@@ -48,7 +48,7 @@ extension StoreWorker {
         switch compaction.phase {
         case .idle:
             let forced = forcedCompaction
-            guard forced != nil || log.freeCount <= wantedFree else { return }
+            guard forced != nil || log.freeCount + log.retiredCount <= wantedFree else { return }
             let limit = forced == nil ? compaction.limit : 0.999
             guard let victim = log.claimVictim(below: limit, before: forced ?? .max) else {
                 forcedCompaction = nil

@@ -104,7 +104,8 @@ extension StoreWorker {
             openedAt: instant)
         if stream.position == 0 {
             SegmentHeader.encode(
-                to: memory, segment: segment, version: batch.version, stream: stream.kind)
+                to: memory, segment: segment, version: batch.version, stream: stream.kind,
+                identity: log.identity)
             batch.fill = SegmentHeader.size
         }
         log.writeStarted(segment)

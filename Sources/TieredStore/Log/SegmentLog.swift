@@ -26,19 +26,32 @@ public final class SegmentLog: @unchecked Sendable {
         var sealedAt = 0
         /// Not claimed again before so many claims: it was compacted and something stayed.
         var notBefore = 0
+        /// Number of the checkpoint before which it was retired.
+        var retiredAt = 0
     }
 
     public let segmentSize: Int
     public let segmentCount: Int
     public let headerSize: Int
-    private let segments: UnsafeMutablePointer<Segment>
-    private let lock = SpinLock()
-    private var free: [Int] = []
+    /// Of what is in the file, and the count of starts: a checkpoint belongs to both.
+    public private(set) var identity: UInt64
+    public let generation: UInt64
+    let segments: UnsafeMutablePointer<Segment>
+    let lock = SpinLock()
+    var free: [Int] = []
+    /// Segments from here on are not opened any more: tier-max-bytes was lowered.
+    public let usableCount: Int
     private var claims = 0
     private var seals = 0
-    private let nextSequence = Atomic<UInt64>(1)
-    private let freeCountWord: Atomic<Int>
-    private let usedHighWater = Atomic<Int>(0)
+    let nextSequence = Atomic<UInt64>(1)
+    let freeCountWord: Atomic<Int>
+    let inUseWord = Atomic<Int>(0)
+    let usedHighWater = Atomic<Int>(0)
+    let retiredCountWord = Atomic<Int>(0)
+    /// Freed segments are kept until the next checkpoint: the last one may refer to them.
+    var keeps = false
+    /// Number of the last checkpoint that was begun.
+    var checkpoints = 0
     /// Segments kept back so that compaction can always move its survivors.
     let reserve: Int
     /// With fewer, the loops' open segments would leave nothing to compact.
@@ -48,20 +61,31 @@ public final class SegmentLog: @unchecked Sendable {
 
     init(options: StoreOptions) {
         segmentSize = options.segmentSize
-        segmentCount = min(options.tierCapacity / options.segmentSize, Address.segmentLimit - 1)
-        headerSize = Superblock.size(segments: segmentCount)
+        identity = options.tierIdentity
+        generation = options.tierGeneration
+        let wanted = min(options.tierCapacity / options.segmentSize, Address.segmentLimit - 1)
+        headerSize = options.tierHeaderSize > 0
+            ? options.tierHeaderSize : Superblock.reserved(segments: wanted)
+        let rows = Superblock.rows(headerSize: headerSize)
+        segmentCount = min(max(wanted, options.tierSegmentsKept), rows)
+        usableCount = min(wanted, rows)
         segments = .allocate(capacity: max(1, segmentCount))
         for i in 0..<segmentCount { (segments + i).initialize(to: Segment()) }
-        free = Array((0..<segmentCount).reversed())
-        freeCountWord = Atomic(segmentCount)
-        reserve = min(max(1, segmentCount / 4), options.workers + 1)
+        free = Array((0..<usableCount).reversed())
+        freeCountWord = Atomic(usableCount)
+        reserve = min(max(1, usableCount / 4), options.workers + 1)
         leastSegments = 4 * options.workers
     }
+
+    /// Nothing that is in the file is wanted: segments written so far are of another identity.
+    public func startAnew(identity: UInt64) { self.identity = identity }
 
     public var freeCount: Int { freeCountWord.load(ordering: .relaxed) }
     /// Bytes of the file that have been in use.
     public var fileBytes: Int { headerSize + usedHighWater.load(ordering: .relaxed) * segmentSize }
-    public var usedBytes: Int { (segmentCount - freeCount) * segmentSize }
+    /// Segments that hold something, or are kept for the last checkpoint.
+    public var inUseCount: Int { inUseWord.load(ordering: .relaxed) }
+    public var usedBytes: Int { inUseCount * segmentSize }
     public var capacityBytes: Int { segmentCount * segmentSize }
 
     public var liveBytes: Int {
@@ -81,6 +105,7 @@ public final class SegmentLog: @unchecked Sendable {
         if stream == .demotion, free.count <= reserve { return nil }
         guard let segment = takeFree() else { return nil }
         freeCountWord.subtract(1, ordering: .relaxed)
+        inUseWord.add(1, ordering: .relaxed)
         segments[segment].state = .open
         segments[segment].version &+= 1
         segments[segment].notBefore = 0
@@ -157,11 +182,19 @@ public final class SegmentLog: @unchecked Sendable {
             segments[segment].liveBytes.load(ordering: .acquiring) == 0,
             segments[segment].pendingWrites.load(ordering: .acquiring) == 0
         else { return }
+        if keeps { retire(segment) } else { release(segment) }
+    }
+
+    /// The segment may be opened again. The caller holds the lock.
+    func release(_ segment: Int) {
         segments[segment].state = .free
         segments[segment].used = 0
+        segments[segment].filled = 0
+        inUseWord.subtract(1, ordering: .relaxed)
+        noSpace.store(false, ordering: .relaxed)
+        guard segment < usableCount else { return }
         free.append(segment)
         freeCountWord.add(1, ordering: .relaxed)
-        noSpace.store(false, ordering: .relaxed)
     }
 
     /// Takes a segment the disk fails on out of use once nothing in it is alive.
@@ -236,7 +269,18 @@ public final class SegmentLog: @unchecked Sendable {
         freeIfEmpty(segment)
     }
 
-    /// State, version, bytes appended and bytes alive of every segment, for the segment table.
+    /// A segment's row of the segment table.
+    public func row(_ segment: Int) -> Superblock.SegmentRow {
+        lock.lock()
+        defer { lock.unlock() }
+        let s = segments + segment
+        return Superblock.SegmentRow(
+            state: s.pointee.state, version: s.pointee.version, used: s.pointee.used,
+            live: s.pointee.liveBytes.load(ordering: .relaxed), filled: s.pointee.filled,
+            isPrepared: s.pointee.prepared)
+    }
+
+    /// State, version, bytes appended and bytes alive of a segment.
     public func describe(_ segment: Int) -> (state: State, version: UInt32, used: Int, live: Int) {
         lock.lock()
         defer { lock.unlock() }

@@ -1,3 +1,5 @@
+import CSystem
+import Glibc
 import Primitives
 
 /// A long value of a snapshot: copied or encoded into memory of its own a slice at a time, then handed to the
@@ -26,16 +28,24 @@ final class LongValue {
     private var source: Source
     private let memory: SnapshotFile.Memory
     private let count: Int
+    /// With what fills the last page up.
+    private let whole: Int
     private let offset: Int
     private var writer: RDBWriter
     private var sent = 0
+    /// Where the CRC32C of all behind it goes, if there is one; how far it has been taken, and its value.
+    private let checksumAt: Int?
+    private var checked = 0
+    private var checksum: UInt32 = 0
 
     /// `head`: what stands before the value in the file; `count`: bytes of the encoding behind its type byte.
     private init?(
         _ source: Source, _ head: [UInt8], _ count: Int, key: [UInt8], hash: UInt64, tables: Int,
-        _ file: SnapshotFile, _ extents: Extents
+        checksumAt: Int? = nil, _ file: SnapshotFile, _ extents: Extents
     ) {
-        guard let memory = SnapshotFile.Memory(head.count + count, extents) else { return nil }
+        // A file with such checksums is written in whole pages.
+        let whole = checksumAt == nil ? head.count + count : CheckpointFormat.padded(head.count + count)
+        guard let memory = SnapshotFile.Memory(whole, extents) else { return nil }
         self.source = source
         self.key = key
         self.hash = hash
@@ -43,20 +53,24 @@ final class LongValue {
         if case .record = source { isResident = false } else { isResident = true }
         self.memory = memory
         self.count = head.count + count
-        offset = file.reserve(head.count + count)
+        self.whole = whole
+        offset = file.reserve(whole)
+        self.checksumAt = checksumAt
+        checked = (checksumAt ?? 0) + 4
         writer = RDBWriter(memory.at)
         head.withView { writer.raw($0) }
     }
 
-    /// A resident value. Marks its entry.
+    /// A resident value. Marks its entry. `checksumAt`: where in the head a CRC32C of what follows it stands.
     convenience init?(
-        _ entry: Entry, _ head: [UInt8], hash: UInt64, tables: Int, _ file: SnapshotFile, _ extents: Extents
+        _ entry: Entry, _ head: [UInt8], hash: UInt64, tables: Int, checksumAt: Int? = nil,
+        _ file: SnapshotFile, _ extents: Extents
     ) {
         let isStructured = entry.isStructured
         self.init(
             isStructured ? .structure(entry.structure.held, cursor: 0) : .bytes(0), head,
             isStructured ? entry.encodedCount : entry.valueCount, key: entry.key.array, hash: hash,
-            tables: tables, file, extents)
+            tables: tables, checksumAt: checksumAt, file, extents)
         entry.set(Entry.saving, true)
     }
 
@@ -101,12 +115,74 @@ final class LongValue {
 
     /// Hands a slice of what was encoded to the file; true when that was the last.
     func sendSlice(_ file: SnapshotFile) -> Bool {
-        let n = min(LongValue.sliceBytes, count - sent)
+        if let checksumAt, !check(storingAt: checksumAt) { return false }
+        let n = min(LongValue.sliceBytes, whole - sent)
         let block = SnapshotFile.Block(memory, at: memory.at + sent, capacity: n, isPooled: false)
         block.fill = n
         block.offset = offset + sent
         file.submit(block)
         sent += n
-        return sent == count
+        return sent == whole
+    }
+
+    /// Takes the checksum of a slice more; true when there is no more.
+    private func check(storingAt place: Int) -> Bool {
+        if checked == count { return true }
+        let n = min(LongValue.sliceBytes, count - checked)
+        checksum = csystem_crc32c(checksum, memory.at + checked, n)
+        checked += n
+        guard checked == count else { return false }
+        (memory.at + place).storeBytes(of: checksum, as: UInt32.self)
+        memset(memory.at + count, 0, whole - count)
+        return true
+    }
+}
+
+/// The long value a worker has in hand.
+extension StoreWorker {
+    /// Encodes or hands over a slice more.
+    func advanceJob(_ part: SnapshotPart, _ file: SnapshotFile) {
+        guard let job = part.job else { return }
+        part.budget -= LongValue.threshold
+        if snapshot!.isAbandoned {
+            snapshot!.setJob(nil, worker: part.worker)
+            abandon(job)
+            part.job = nil
+            return
+        }
+        if job.isResident {
+            if encodeSlice(job) { return }
+        } else if !job.isEncoded {
+            return job.encodeSlice(nil)
+        }
+        snapshot!.setJob(nil, worker: part.worker)
+        if job.sendSlice(file) { part.job = nil }
+    }
+
+    /// The value is not saved after all.
+    private func abandon(_ job: LongValue) {
+        guard job.isResident else { return }
+        let stripe = stripes.number(of: job.hash)
+        stripes.lock(stripe)
+        defer { stripes.unlock(stripe) }
+        let table = stripes.tables(stripe) + job.tables
+        if let slot = job.key.withView({ table.pointee.find(job.hash, $0, base: base) }) {
+            entry(slot).set(Entry.saving, false)
+        }
+    }
+
+    /// Encodes a slice more of a value in RAM; false when all of it is encoded.
+    private func encodeSlice(_ job: LongValue) -> Bool {
+        let stripe = stripes.number(of: job.hash)
+        stripes.lock(stripe)
+        defer { stripes.unlock(stripe) }
+        if job.isEncoded { return false }
+        let table = stripes.tables(stripe) + job.tables
+        guard let slot = job.key.withView({ table.pointee.find(job.hash, $0, base: base) }) else {
+            preconditionFailure("a value that is being saved was deleted before it had been")
+        }
+        job.encodeSlice(entry(slot))
+        if job.isEncoded { entry(slot).set(Entry.saving, false) }
+        return true
     }
 }

@@ -165,12 +165,16 @@ final class RDBSnapshot: SnapshotFormat {
 
     // MARK: Beside the walk
 
+    var refersToTier: Bool { false }
+
+    func close(_ block: SnapshotFile.Block, _ part: SnapshotPart) { file.submit(block) }
+
     func isDrained(_ part: SnapshotPart) -> Bool {
         part.job == nil && part.cold.isEmpty && part.reading == 0 && part.arrived.isEmpty
     }
 
     func advance(_ worker: StoreWorker, _ part: SnapshotPart) -> Bool {
-        if part.job != nil { advanceJob(worker, part) }
+        if part.job != nil { worker.advanceJob(part, file) }
         while part.budget > 0, part.job == nil, let key = part.arrived.popFirst() {
             take(key, worker, part)
         }
@@ -179,24 +183,6 @@ final class RDBSnapshot: SnapshotFormat {
         }
         while part.reading < 64, let key = part.cold.popFirst() { read(key, worker, part) }
         return part.job != nil || !part.arrived.isEmpty
-    }
-
-    private func advanceJob(_ worker: StoreWorker, _ part: SnapshotPart) {
-        guard let job = part.job else { return }
-        part.budget -= LongValue.threshold
-        if worker.snapshot!.isAbandoned {
-            worker.snapshot!.setJob(nil, worker: part.worker)
-            worker.abandon(job)
-            part.job = nil
-            return
-        }
-        if job.isResident {
-            if worker.encodeSlice(job) { return }
-        } else if !job.isEncoded {
-            return job.encodeSlice(nil)
-        }
-        worker.snapshot!.setJob(nil, worker: part.worker)
-        if job.sendSlice(file) { part.job = nil }
     }
 
     // MARK: Reading
@@ -261,34 +247,5 @@ final class RDBSnapshot: SnapshotFormat {
             if part.job != nil { return }
         }
         _ = key.key.withView { put(value, $0, key.expiry, key.database, part, urgently: true) }
-    }
-}
-
-extension StoreWorker {
-    /// The value is not saved after all.
-    fileprivate func abandon(_ job: LongValue) {
-        guard job.isResident else { return }
-        let stripe = stripes.number(of: job.hash)
-        stripes.lock(stripe)
-        defer { stripes.unlock(stripe) }
-        let table = stripes.tables(stripe) + job.tables
-        if let slot = job.key.withView({ table.pointee.find(job.hash, $0, base: base) }) {
-            entry(slot).set(Entry.saving, false)
-        }
-    }
-
-    /// Encodes a slice more of a value in RAM; false when all of it is encoded.
-    fileprivate func encodeSlice(_ job: LongValue) -> Bool {
-        let stripe = stripes.number(of: job.hash)
-        stripes.lock(stripe)
-        defer { stripes.unlock(stripe) }
-        if job.isEncoded { return false }
-        let table = stripes.tables(stripe) + job.tables
-        guard let slot = job.key.withView({ table.pointee.find(job.hash, $0, base: base) }) else {
-            preconditionFailure("a value that is being saved was deleted before it had been")
-        }
-        job.encodeSlice(entry(slot))
-        if job.isEncoded { entry(slot).set(Entry.saving, false) }
-        return true
     }
 }

@@ -23,7 +23,7 @@ public final class Snapshot: @unchecked Sendable {
     private let failed = Atomic<Bool>(false)
     private let over = Atomic<Bool>(false)
     private let ended: (Int) -> Void
-    private enum Phase { case saving, writingFoot, syncing }
+    private enum Phase { case saving, syncingTier, writingFoot, syncing }
     private var phase = Phase.saving
     /// Long resident values being encoded, by worker.
     private var jobs: [LongValue?]
@@ -94,15 +94,25 @@ public final class Snapshot: @unchecked Sendable {
         guard draining.load(ordering: .acquiring) == 0, file.isIdle, !isOver else { return }
         if isAbandoned { return end(file.error == 0 ? Int(ECANCELED) : file.error) }
         switch phase {
-        case .saving:
-            phase = .writingFoot
-            format.writeFoot(self)
-            file.pump(worker)
+        case .saving where format.refersToTier:
+            phase = .syncingTier
+            worker.request(.sync, offset: 0, length: 0, memory: nil, .other { [self] result in
+                if result < 0 { return end(-result) }
+                writeFoot(worker)
+            })
+        case .saving: writeFoot(worker)
+        case .syncingTier: return
         case .writingFoot:
             phase = .syncing
             file.sync(worker) { [self] _ in end(file.error) }
         case .syncing: return
         }
+    }
+
+    private func writeFoot(_ worker: StoreWorker) {
+        phase = .writingFoot
+        format.writeFoot(self)
+        file.pump(worker)
     }
 
     private func end(_ error: Int) {
@@ -119,6 +129,10 @@ protocol SnapshotFormat: AnyObject {
     ) -> Bool
     /// Carries on with what has been begun: reads, long values. Returns whether there is more to do at once.
     func advance(_ worker: StoreWorker, _ part: SnapshotPart) -> Bool
+    /// The part's last block goes to the file.
+    func close(_ block: SnapshotFile.Block, _ part: SnapshotPart)
+    /// Records it refers to must be durable before its foot is.
+    var refersToTier: Bool { get }
     /// Whether all of a part's has been handed to the file.
     func isDrained(_ part: SnapshotPart) -> Bool
     func writeFoot(_ snapshot: Snapshot)
@@ -135,10 +149,18 @@ final class SnapshotPart {
     var isDrained = false
     /// Bytes that may still be saved in this turn.
     var budget = 0
+    /// Keys saved so far, and those of them saved as an address.
+    var keys = 0
+    var addresses = 0
+    /// Keys by set of tables.
+    var keysByTables: [Int: Int] = [:]
+    private var counted = (tables: -1, keys: 0)
     /// Being filled.
     var block: SnapshotFile.Block?
-    /// The database the block's next key is in, as the file has it.
+    /// The database the block's next key is in, as the file has it; of a checkpoint the set of tables.
     var database = -1
+    /// Keys in the block.
+    var items = 0
     /// Demoted keys whose values are to be read, oldest first.
     var cold = RingQueue<ColdKey>()
     var reading = 0
@@ -152,6 +174,19 @@ final class SnapshotPart {
         self.worker = worker
         self.step = step
         stripe = worker
+    }
+
+    /// One more key of these tables has been saved.
+    func count(_ tables: Int) {
+        keys += 1
+        if counted.tables != tables { endCount(tables) }
+        counted.keys += 1
+    }
+
+    /// Adds up what was counted; keys of the next tables follow.
+    func endCount(_ next: Int = -1) {
+        if counted.keys > 0 { keysByTables[counted.tables, default: 0] += counted.keys }
+        counted = (next, 0)
     }
 }
 

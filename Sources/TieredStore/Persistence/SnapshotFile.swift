@@ -69,6 +69,8 @@ final class SnapshotFile: @unchecked Sendable {
     private var writing = 0
     private var written = 0
     private var isSyncing = false
+    /// Threads beside the workers write (`writeOne`), the first worker does not.
+    var isWrittenAside = false
     /// errno of the first write that failed, or 0.
     private let failure = Atomic<Int>(0)
 
@@ -171,6 +173,7 @@ final class SnapshotFile: @unchecked Sendable {
 
     /// Asks the disk to write what is ready.
     func pump(_ worker: StoreWorker) {
+        if isWrittenAside { return }
         while let block = next() {
             worker.request(
                 .write, file, offset: block.offset!, length: block.fill, memory: block.start,
@@ -187,7 +190,15 @@ final class SnapshotFile: @unchecked Sendable {
     }
 
     private func wrote(_ block: Block, _ result: Int, _ worker: StoreWorker) {
+        let wantsSync = end(block, result)
+        if wantsSync { sync(worker) { _ in } }
+        pump(worker)
+    }
+
+    /// A block has been written, or not; whether the written ones should be sent to the disk.
+    private func end(_ block: Block, _ result: Int) -> Bool {
         lock.lock()
+        defer { lock.unlock() }
         writing -= 1
         written += block.fill
         if result != block.fill { note(failure: result < 0 ? -result : Int(EIO)) }
@@ -196,14 +207,19 @@ final class SnapshotFile: @unchecked Sendable {
             block.offset = nil
             if made > most { made -= 1 } else { free.append(block) }
         }
-        let wantsSync = written >= SnapshotFile.syncInterval && !isSyncing
-        if wantsSync {
-            written = 0
-            isSyncing = true
-        }
-        lock.unlock()
-        if wantsSync { sync(worker) { _ in } }
-        pump(worker)
+        guard written >= SnapshotFile.syncInterval, !isSyncing, !isWrittenAside else { return false }
+        written = 0
+        isSyncing = true
+        return true
+    }
+
+    /// Writes a block that is ready, on the calling thread; false if there is none. At the end of the
+    /// process, when `isWrittenAside` was set before the first block. `write`: memory, count and offset;
+    /// bytes written, or minus errno.
+    func writeOne(_ write: (UnsafeMutableRawPointer, Int, Int) -> Int) -> Bool {
+        guard let block = next() else { return false }
+        _ = end(block, write(block.start, block.fill, block.offset!))
+        return true
     }
 
     /// Makes what was written durable, and tells the result.

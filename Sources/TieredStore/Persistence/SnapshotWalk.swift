@@ -1,3 +1,4 @@
+import CSystem
 import Primitives
 
 /// A worker's part in a snapshot.
@@ -36,7 +37,7 @@ extension StoreWorker {
             part.block = nil
         } else {
             guard snapshot.format.isDrained(part) else { return }
-            if let block = part.block, block.fill > 0 { snapshot.file.submit(block) }
+            if let block = part.block, block.fill > 0 { snapshot.format.close(block, part) }
             part.block = nil
         }
         part.isDrained = true
@@ -72,6 +73,7 @@ extension StoreWorker {
                 let buckets = Int(table.pointee.buckets)
                 var bucket = table.pointee.home(part.tag)
                 while bucket < buckets {
+                    prefetchEntries(table, bucket + 4)
                     if part.budget <= 0 { return false }
                     guard save(bucket, table, snapshot, part) else { return nil }
                     bucket += 1
@@ -86,6 +88,13 @@ extension StoreWorker {
         }
         snapshot[part.stripe] = .max
         return true
+    }
+
+    /// Brings the entries of a bucket the walk will come to into the cache.
+    @inline(__always)
+    private func prefetchEntries(_ table: UnsafeMutablePointer<Table>, _ bucket: Int) {
+        guard let slots = table.pointee.slots, bucket < Int(table.pointee.buckets) else { return }
+        for i in 0..<8 { csystem_prefetch(base + Int(slots[bucket * 8 + i] & Table.offsetMask)) }
     }
 
     /// Saves the keys of a bucket that are not yet saved. False when one has no room; those before it stay

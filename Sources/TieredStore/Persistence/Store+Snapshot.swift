@@ -1,3 +1,4 @@
+import Glibc
 import Primitives
 
 /// What a snapshot is told when it begins.
@@ -34,6 +35,77 @@ extension Store {
         let snapshot = Snapshot(format, output, self, ended: ended)
         for worker in workers { worker.begin(snapshot) }
         return snapshot
+    }
+
+    /// Begins a checkpoint of everything as it is now, whose number (`SegmentLog.beginCheckpoint`) is in the
+    /// answer. As `beginRDB`; `libraries`: sources of the libraries of functions.
+    public func beginCheckpoint(
+        _ file: DiskFile, libraries: [[UInt8]], blockSize: Int, wake: @escaping () -> Void,
+        ended: @escaping (Int) -> Void
+    ) -> Checkpoint? {
+        let output = SnapshotFile(
+            file, extents: extents, blockSize: blockSize, workers: workers.count, checks: false, wake: wake)
+        let format = CheckpointSnapshot(output, self)
+        var head = CheckpointHead()
+        head.identity = log.identity
+        head.generation = log.generation
+        head.hashSeed = options.hashSeed
+        head.created = workers[0].now
+        head.databases = options.databases
+        head.epoch = epochCount
+        head.swaps = databaseSwaps
+        head.libraries = libraries
+        guard format.writeHead(head) else { return nil }
+        let snapshot = Snapshot(format, output, self, ended: ended)
+        let number = log.beginCheckpoint()
+        for worker in workers { worker.begin(snapshot) }
+        return Checkpoint(snapshot: snapshot, format: format, number: number)
+    }
+
+    /// The databases SWAPDB has exchanged.
+    public var databaseSwaps: [Superblock.Swap] {
+        (0..<options.databases).compactMap { database in
+            let tables = stripes.physicalDatabase(database)
+            return tables == database ? nil : Superblock.Swap(database: database, tables: tables)
+        }
+    }
+}
+
+/// A checkpoint being written.
+public struct Checkpoint {
+    public let snapshot: Snapshot
+    private let format: CheckpointSnapshot
+    /// What `SegmentLog.checkpointIsDurable` is told when it is.
+    public let number: Int
+
+    init(snapshot: Snapshot, format: CheckpointSnapshot, number: Int) {
+        self.snapshot = snapshot
+        self.format = format
+        self.number = number
+    }
+
+    /// Keys it has, once it is written.
+    public var keys: Int { format.keys }
+}
+
+/// Writing a checkpoint when no loop runs any more: each worker walks on a thread, others write.
+extension Checkpoint {
+    /// Before the first walk.
+    public func writesAside() { snapshot.file.isWrittenAside = true }
+
+    /// Writes this worker's part to its end. `carryOut`: does what the worker asks of the disk.
+    public func walk(_ worker: StoreWorker, carryOut: () -> Void) {
+        while !snapshot.isOver {
+            let hasMore = worker.saveSlice()
+            if worker.index == 0 { carryOut() } else if snapshot.parts[worker.index].isDrained { return }
+            if !hasMore { sched_yield() }
+        }
+    }
+
+    /// Writes what is ready until all is written. `write`: memory, count and offset; bytes written, or minus
+    /// errno.
+    public func write(_ write: (UnsafeMutableRawPointer, Int, Int) -> Int) {
+        while !snapshot.isOver { if !snapshot.file.writeOne(write) { usleep(20) } }
     }
 }
 

@@ -75,8 +75,9 @@ extension StoreWorker {
         return exhausted || isDiskFull
     }
 
-    /// No segment for demotion and nothing for compaction to gain.
+    /// No segment for demotion and nothing for compaction, or the next checkpoint, to gain.
     var isDiskFull: Bool {
+        if log.retiredCount > 0 { return false }
         let none = log.freeCount <= log.reserve || log.isOutOfSpace
         return none && compaction.phase == .idle && !log.hasVictim(below: 0.95)
     }

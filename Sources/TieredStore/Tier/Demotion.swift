@@ -197,7 +197,9 @@ extension StoreWorker {
     }
 
     /// A demotion write is being gathered or on its way.
-    public var isWriting: Bool { demotionStream.batch != nil || !buffers.writesAreIdle }
+    public var isWriting: Bool {
+        demotionStream.batch != nil || serialization != nil || !buffers.writesAreIdle
+    }
 
     private func settle(_ record: Record, _ address: Address, arrived: Bool) {
         let stripe = stripes.number(of: record.hash)

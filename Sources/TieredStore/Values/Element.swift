@@ -270,6 +270,20 @@ struct FlatList {
         }
     }
 
+    /// Whether these bytes are a sound list, of a multiple of `step` elements.
+    static func check(_ bytes: ByteView, step: Int) -> Bool {
+        guard bytes.count >= headerSize else { return false }
+        let limit = bytes.base + bytes.count
+        var at = bytes.base + headerSize, count = 0
+        while at < limit {
+            guard let size = Packed.checkedSize(at, limit: limit) else { return false }
+            at += size
+            count += 1
+        }
+        let known = Int(bytes.base.loadUnaligned(as: UInt16.self))
+        return count > 0 && count % step == 0 && (known == 65535 || known == count)
+    }
+
     /// Offset of element `index`, negative ones from the end; nil when there is none.
     func offset(of index: Int) -> Int? {
         let count = count

@@ -71,7 +71,7 @@ struct RDBValue {
         }
     }
 
-    private static func structureType(_ type: ValueType, _ flags: UInt32) -> UInt8 {
+    static func structureType(_ type: ValueType, _ flags: UInt32) -> UInt8 {
         switch type {
         case .string: RDBType.string
         case .list: RDBType.listQuicklist

@@ -1,0 +1,429 @@
+import CSystem
+import Glibc
+import IOUring
+import Primitives
+import RESPFront
+import Synchronization
+import TieredStore
+
+/// What the server begins with. The first that applies:
+///
+/// 1. the file `load` names
+/// 2. the checkpoint of the last server, if it belongs to what is in the tier file and, while there is an
+///    append-only file, has all that is in that
+/// 3. the append-only file, if it is on, unless a server went on without it
+/// 4. `dbfilename`, if it exists; when there is a checkpoint that cannot be used, only if it is not older
+/// 5. what the log tells, if something is in the tier file
+/// 6. nothing
+///
+/// With 1, 3, 4 and 6 the tier file starts empty. Nothing in the tier file is written before a checkpoint or the
+/// log has been read to the end.
+struct Recovery {
+    enum Source: Equatable {
+        case rdb(String), checkpoint, appendOnly, log, nothing
+
+        /// What is in the tier file is wanted.
+        var keepsTierFile: Bool { self == .checkpoint || self == .log }
+    }
+
+    static let checkpointName = "tier.checkpoint"
+
+    let configuration: Configuration
+    let tier: TierFile
+    let log: ServerLog
+
+    // MARK: The decision
+
+    /// Errors: the checkpoint is of a newer tierd, which alone can read it.
+    func source() throws(Server.StartError) -> Source {
+        if !configuration.load.isEmpty { return .rdb(configuration.load) }
+        let appendOnly = try self.appendOnly()
+        if appendOnly == .ahead { return .appendOnly }
+        guard access(Recovery.checkpointName, F_OK) == 0, tier.previous?.ending != .dropped
+        else { return sourceWithoutCheckpoint() }
+        switch standing() {
+        case .current: return .checkpoint
+        case .past: return sourceWithoutCheckpoint()
+        case .newer(let reason): throw Server.StartError(description: "\(Recovery.checkpointName): \(reason)")
+        case .unusable(let reason):
+            log.write(.warning, "\(Recovery.checkpointName) is not used: \(reason)")
+            defer { setAside() }
+            return sourceWithoutCheckpoint(unusable: true)
+        }
+    }
+
+    private enum AppendOnlyStanding {
+        /// Off or absent; a checkpoint has all of it; it has more, or there is no such checkpoint; a server
+        /// went on without it.
+        case absent, even, ahead, past
+    }
+
+    private func appendOnly() throws(Server.StartError) -> AppendOnlyStanding {
+        guard let bytes = FileBytes.read(configuration.appendManifest) else {
+            let isOld = access(configuration.appendFile, F_OK) == 0
+            return configuration.appendOnly && isOld ? .ahead : .absent
+        }
+        guard configuration.appendOnly else {
+            log.write(.warning, """
+                \(configuration.appendDirectory) has an append-only file, which is not loaded: appendonly is no
+                """)
+            return .absent
+        }
+        guard let manifest = try? AOFManifest(bytes), let closing = manifest.closing,
+            let previous = tier.previous, previous.identity == closing.identity
+        else { return .ahead }
+        if previous.generation == closing.generation { return .even }
+        log.write(.warning, """
+            The append-only file is not loaded: a server went on without it. It is begun anew
+            """)
+        return .past
+    }
+
+    /// What the checkpoint that is loaded says of the append-only file.
+    var closing: AOFManifest.Closing? {
+        FileBytes.read(configuration.appendManifest).flatMap { try? AOFManifest($0) }?.closing
+    }
+
+    /// `unusable`: there is a checkpoint, which should have been used.
+    func sourceWithoutCheckpoint(unusable: Bool = false) -> Source {
+        if let standing = try? appendOnly(), standing == .even || standing == .ahead { return .appendOnly }
+        let hasLog = tier.previous.map { $0.ending != .dropped && tier.segmentsKept > 0 } ?? false
+        if access(configuration.dbfilename, F_OK) == 0 {
+            if !unusable || !hasLog || isNewer(configuration.dbfilename, than: Recovery.checkpointName) {
+                return .rdb(configuration.dbfilename)
+            }
+            log.write(.warning, """
+                \(configuration.dbfilename) is older than \(Recovery.checkpointName) and not loaded; \
+                to begin with it: --load \(configuration.dbfilename)
+                """)
+        }
+        return hasLog ? .log : .nothing
+    }
+
+    private func isNewer(_ a: String, than b: String) -> Bool {
+        var first = stat(), second = stat()
+        guard stat(a, &first) == 0, stat(b, &second) == 0 else { return true }
+        return (first.st_mtim.tv_sec, first.st_mtim.tv_nsec)
+            >= (second.st_mtim.tv_sec, second.st_mtim.tv_nsec)
+    }
+
+    private enum Standing {
+        /// Of the last server, of one before it, of a newer tierd, or for the reason of no use.
+        case current, past, newer(String), unusable(String)
+    }
+
+    /// Whether the checkpoint belongs to what is in the tier file, as far as its head tells.
+    private func standing() -> Standing {
+        guard let file = CheckpointFile(Recovery.checkpointName)
+        else { return .unusable(SystemError.text(of: errno)) }
+        do throws(CheckpointError) {
+            let head = try CheckpointLoad.head(byteCount: file.byteCount, read: file.read)
+            guard let previous = tier.previous, head.identity == previous.identity
+            else { throw CheckpointError(.otherTierFile) }
+            return head.generation == previous.generation ? .current : .past
+        } catch {
+            if case .newerFormat = error.reason { return .newer(error.text) }
+            return .unusable(error.text)
+        }
+    }
+
+    /// Puts a checkpoint that cannot be used where nobody takes it for one.
+    func setAside() { rename(Recovery.checkpointName, Recovery.checkpointName + ".unused") }
+}
+
+/// A checkpoint open for reading.
+final class CheckpointFile: Sendable {
+    private let descriptor: Int32
+    let byteCount: Int
+    /// The farthest any reader has come.
+    private let position = Atomic<Int>(0)
+    private let isDone = Atomic<Bool>(false)
+
+    init?(_ path: String) {
+        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        var facts = stat()
+        byteCount = fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
+    }
+
+    deinit { close(descriptor) }
+
+    func read(_ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int) -> Bool {
+        position.max(offset, ordering: .relaxed)
+        return CheckpointFile.read(descriptor, target, count, offset)
+    }
+
+    /// Has the kernel read on before the readers, until all is read: they come to what is there.
+    func readAhead() {
+        let step = 4 << 20, most = 64 << 20
+        for offset in stride(from: 0, to: byteCount, by: step) {
+            while offset > position.load(ordering: .relaxed) + most, !isDone.load(ordering: .relaxed) {
+                usleep(200)
+            }
+            if isDone.load(ordering: .relaxed) { return }
+            _ = readahead(descriptor, off64_t(offset), step)
+        }
+    }
+
+    /// Nobody reads any more.
+    func end() { isDone.store(true, ordering: .relaxed) }
+
+    static func read(
+        _ descriptor: Int32, _ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int
+    ) -> Bool {
+        var done = 0
+        while done < count {
+            let n = pread(descriptor, target + done, count - done, off_t(offset + done))
+            if n < 0, errno == EINTR { continue }
+            if n <= 0 { return false }
+            done += n
+        }
+        return true
+    }
+}
+
+// MARK: - Carrying it out
+
+extension Server {
+    /// Loads what there is, before any loop runs; an RDB file is loaded by the first loop, beside clients.
+    func recover(from source: Recovery.Source) throws(StartError) {
+        let start = csystem_monotonic_ns()
+        for worker in state.store.workers {
+            worker.setTime(milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: start)
+        }
+        var source = source
+        if source == .checkpoint, let reason = try loadCheckpoint() {
+            log.write(.warning, "\(Recovery.checkpointName) is not used: \(reason)")
+            source = recovery.sourceWithoutCheckpoint(unusable: true)
+            recovery.setAside()
+            if !source.keepsTierFile { startTierFileAnew() }
+        }
+        switch source {
+        case .rdb(let path):
+            state.recovery.source = .rdb
+            do throws(FileFailure) { try state.beginLoading(path) } catch {
+                throw StartError(description: error.description)
+            }
+        case .appendOnly:
+            state.recovery.source = .aof
+            do throws(FileFailure) { try state.beginLoadingAppendOnly() } catch {
+                throw StartError(description: error.description)
+            }
+        case .checkpoint: state.recovery.source = .checkpoint
+        case .log:
+            try scanLog()
+            state.recovery.source = .log
+        case .nothing: break
+        }
+        state.recovery.milliseconds = Int64((csystem_monotonic_ns() - start) / 1_000_000)
+        do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store) } catch {
+            throw StartError(description: error.description)
+        }
+        let closing = source == .checkpoint ? recovery.closing : nil
+        if !state.isReading {
+            do throws(FileFailure) { try state.beginAppending(after: closing) } catch {
+                throw StartError(description: error.description)
+            }
+        }
+        // Of the past now, by its generation. Giving back its blocks takes a while.
+        if access(Recovery.checkpointName, F_OK) == 0 { Parallel.detach { unlink(Recovery.checkpointName) } }
+    }
+
+    private func startTierFileAnew() {
+        var random = SystemRandomNumberGenerator()
+        state.store.log.startAnew(identity: random.next() | 1)
+    }
+
+    // MARK: Checkpoint
+
+    /// Loads the checkpoint; nil, or why that cannot be done: the store is empty then.
+    private func loadCheckpoint() throws(StartError) -> String? {
+        guard let file = CheckpointFile(Recovery.checkpointName) else { return SystemError.text(of: errno) }
+        let start = csystem_monotonic_ns(), store = state.store
+        do throws(CheckpointError) {
+            let load = try CheckpointLoad(store, byteCount: file.byteCount, read: file.read)
+            do throws(CheckpointError) {
+                try load.begin()
+                let walkers = store.workers.count
+                Parallel.run(walkers + 1) { index in
+                    if index == walkers { return file.readAhead() }
+                    _ = load.takeBlocks(store.workers[index], isHurried: false)
+                    file.end()
+                }
+                try takeRest(of: load)
+                try load.finish()
+                try restore(load.head.libraries)
+            } catch {
+                load.undo()
+                throw error
+            }
+            state.recovery.checkpointKeys = load.keysLoaded
+            let milliseconds = Double(csystem_monotonic_ns() - start) / 1e6
+            log.write(.notice, """
+                Checkpoint loaded: \(load.keysLoaded) keys, \(load.addressCount) of them on the SSD, in \
+                \(Int(milliseconds)) ms
+                """)
+        } catch {
+            if case .moreDatabases = error.reason {
+                throw StartError(description: "\(Recovery.checkpointName): \(error.text)")
+            }
+            return error.text
+        }
+        return nil
+    }
+
+    /// Takes the blocks for which there was no RAM: values leave for the SSD as always.
+    private func takeRest(of load: CheckpointLoad) throws(CheckpointError) {
+        let worker = state.store.workers[0]
+        while load.hasMore {
+            guard waitForRAM(worker) else { throw CheckpointError(.noRoom) }
+            _ = load.takeBlocks(worker, isHurried: true)
+        }
+    }
+
+    /// Has values leave RAM until a block has room; false if nothing can leave any more.
+    private func waitForRAM(_ worker: StoreWorker) -> Bool {
+        let bytes = min(CheckpointLoad.blockRAM, state.store.ledger.limit / 4)
+        while true {
+            // On behalf of no session.
+            switch worker.admit(bytes, token: UInt32.max) {
+            case .go: return true
+            case .refused: return false
+            case .wait: break
+            }
+            while worker.waitingWriters > 0 {
+                worker.setTime(
+                    milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: csystem_monotonic_ns())
+                _ = worker.background()
+                files.carryOut(worker)
+            }
+        }
+    }
+
+    private func restore(_ libraries: [[UInt8]]) throws(CheckpointError) {
+        for text in libraries {
+            do throws(CommandError) { try state.restore(library: text) } catch {
+                log.write(.warning, "\(Recovery.checkpointName): a library is left out: \(error)")
+            }
+        }
+    }
+
+    // MARK: Log
+
+    private func scanLog() throws(StartError) {
+        let store = state.store
+        guard let previous = tierFile.previous else { return }
+        let reporter = ScanReporter(log)
+        let descriptor = tierFile.descriptor
+        let scan = LogScan(store, previous, tierFile.previousRows) { target, count, offset in
+            reporter.look()
+            return CheckpointFile.read(descriptor, target, count, offset)
+        }
+        reporter.scan = scan
+        log.write(.notice, "No checkpoint of the last run: scanning tier file \(tierFile.path)")
+        Parallel.run(store.workers.count) { scan.takeHeaders(store.workers[$0]) }
+        scan.begin(store.workers[0])
+        Parallel.run(store.workers.count) { scan.takeSegments(store.workers[$0]) }
+        if scan.databases > store.options.databases {
+            throw StartError(description: """
+                tier file \(tierFile.path): it has keys in database \(scan.databases - 1), and there are \
+                \(store.options.databases): raise `databases`
+                """)
+        }
+        scan.finish()
+        guard scan.segments > 0 else { return log.write(.notice, "Nothing was written to the tier file") }
+        log.write(.notice, """
+            Tier file scanned: \(scan.keys) keys found in \(scan.records) records of \(scan.segments) \
+            segments, \(scan.damaged) records damaged, \(scan.unreadable) pieces unreadable
+            """)
+        log.write(.warning, """
+            Recovered from the log alone: values are as of when they were last written to the SSD, keys that \
+            were only in RAM are missing, and deleted ones may be back
+            """)
+    }
+
+    // MARK: At the end
+
+    /// Leaves the tier file so that the next server finds what it needs. After all loops have ended; false if
+    /// that failed. `drops`: what is there is not wanted.
+    func leaveTierFile(dropping drops: Bool) -> Bool {
+        let isSaved = drops || writeCheckpoint()
+        let ending: Superblock.Ending = drops ? .dropped : isSaved ? .saved : .none
+        do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store, ending: ending) } catch {
+            log.write(.warning, error.description)
+            return false
+        }
+        return isSaved
+    }
+
+    /// Threads that write the checkpoint.
+    private static let writers = 3
+
+    private func writeCheckpoint() -> Bool {
+        let start = csystem_monotonic_ns(), store = state.store
+        for worker in store.workers {
+            worker.setTime(milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: start)
+        }
+        do throws(FileFailure) {
+            let file = try files.create("temp-\(getpid()).checkpoint", isDirect: true)
+            var failure = 0
+            let blockSize = store.options.memoryLimit < 256 << 20 ? 64 << 10 : 512 << 10
+            let begun = store.beginCheckpoint(
+                file, libraries: state.librarySources, blockSize: blockSize, wake: {},
+                ended: { failure = $0 })
+            guard let begun else {
+                files.discard(file)
+                throw FileFailure("no memory for it")
+            }
+            begun.writesAside()
+            let walkers = store.workers.count
+            Parallel.run(walkers + Server.writers) { [files] index in
+                if index < walkers {
+                    begun.walk(store.workers[index]) { files.carryOut(store.workers[index]) }
+                } else {
+                    begun.write { files.write(file, $0, $1, at: $2) }
+                }
+            }
+            if failure != 0 {
+                files.discard(file)
+                throw FileFailure(SystemError.text(of: Int32(failure)))
+            }
+            try files.close(file, as: Recovery.checkpointName)
+            store.log.checkpointIsDurable(begun.number)
+            let milliseconds = Int64((csystem_monotonic_ns() - start) / 1_000_000)
+            try state.appendOnly.close { sequence in
+                AOFManifest.Closing(
+                    identity: store.log.identity, generation: store.options.tierGeneration,
+                    sequence: sequence)
+            }
+            state.recovery.checkpointKeys = begun.keys
+            state.recovery.checkpointMilliseconds = milliseconds
+            log.write(.notice, "Checkpoint written: \(begun.keys) keys in \(milliseconds) ms")
+            return true
+        } catch {
+            log.write(.warning, "Error writing the checkpoint: \(error)")
+            return false
+        }
+    }
+}
+
+/// Says every second how far a scan is.
+private final class ScanReporter: @unchecked Sendable {
+    private let log: ServerLog
+    private let lock = SpinLock()
+    private var saidAt = csystem_monotonic_ns()
+    /// Set before the first read.
+    weak var scan: LogScan?
+
+    init(_ log: ServerLog) { self.log = log }
+
+    /// Called by any thread, now and then.
+    func look() {
+        guard lock.tryLock() else { return }
+        defer { lock.unlock() }
+        let now = csystem_monotonic_ns()
+        guard now - saidAt >= 1_000_000_000, let scan else { return }
+        saidAt = now
+        log.write(.notice, "Scanning tier file: \(Int(scan.progress * 100)) %, \(scan.keys) keys")
+    }
+}
