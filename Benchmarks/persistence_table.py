@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the table of persistence (Benchmarks/RESULTS.md) beside redis-server.
 
-usage: Benchmarks/persistence_table.py [row …]      rows: bgsave
+usage: Benchmarks/persistence_table.py [row …]      rows: bgsave restart
 
 Server on core 0, load on core 1. Every result is a line of JSON on standard output and in
 Benchmarks/report/engine.jsonl, with its command. Needs: redis-server (Debian), redis-py; builds of tierd and of Benchmarks.
@@ -14,7 +14,9 @@ import sys
 import threading
 import time
 
-from engine import DIRECTORY, ROOT, Server, fill, load_command, note, tierd
+import redis
+
+from engine import DIRECTORY, ROOT, TIERD, Server, fill, load_command, note, tierd
 
 KEYS = 1_000_000
 
@@ -84,9 +86,49 @@ def bgsave():
     shutil.rmtree(real)
 
 
+def restart():
+    """SIGTERM to the first GET served: 5 M keys x 500 B, about 80 % demoted; redis-server loading the same from RDB."""
+    keys, real = 5_000_000, DIRECTORY + "-redis"
+    shutil.rmtree(real, ignore_errors=True)
+    os.makedirs(real)
+    commands = {
+        "tierd": ["--port", "7391", "--dir", DIRECTORY, "--io-threads", "2", "--maxmemory", "860mb", "--tier-max-bytes", "16gb"],
+        "redis": ["redis-server", "--port", "7392", "--save", "3600 1", "--appendonly", "no", "--dir", real],
+    }
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    os.makedirs(DIRECTORY)
+    for name, command in commands.items():
+        start = lambda: Server(name, 7391 if name == "tierd" else 7392, ([TIERD] if name == "tierd" else []) + command, core=None)
+        server = start()
+        fill(server, keys)
+        time.sleep(3)
+        runs = []
+        for _ in range(3):
+            tier = server.client().info("tier") if name == "tierd" else {}
+            began = time.time()
+            server.process.terminate()
+            server.process.wait(300)
+            stopped = time.time()
+            server = start()
+            client = redis.Redis(port=server.port, retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0))
+            while True:
+                try:
+                    if client.get(b"key:%012d" % 1):
+                        break
+                except (redis.BusyLoadingError, redis.ConnectionError):
+                    time.sleep(0.002)
+            runs.append((stopped - began, time.time() - stopped))
+        note("restart", server=name, command="SIGTERM; start; GET until it is answered", keys=keys, demoted=tier.get("tier_items_demoted"),
+            stop_s=[round(stop, 2) for stop, _ in runs], first_get_s=[round(first, 2) for _, first in runs],
+            total_s=[round(sum(run), 2) for run in runs])
+        server.process.kill()
+        server.process.wait()
+    shutil.rmtree(real)
+
+
 if __name__ == "__main__":
     os.makedirs(f"{ROOT}/Benchmarks/report", exist_ok=True)
-    rows = {f.__name__: f for f in (bgsave,)}
+    rows = {f.__name__: f for f in (bgsave, restart)}
     for name in sys.argv[1:] or rows:
         if name not in rows:
             sys.exit(f"persistence_table.py: no row {name}; rows: {' '.join(rows)}")

@@ -3,7 +3,6 @@ import Glibc
 import IOUring
 import Primitives
 import RESPFront
-import Synchronization
 import TieredStore
 
 /// What the server begins with. The first that applies:
@@ -131,16 +130,17 @@ struct Recovery {
     func setAside() { rename(Recovery.checkpointName, Recovery.checkpointName + ".unused") }
 }
 
-/// A checkpoint open for reading.
+/// A checkpoint open for reading, past the page cache where the file system can: filling that takes as long
+/// as the keys do.
 final class CheckpointFile: Sendable {
     private let descriptor: Int32
+    private let isDirect: Bool
     let byteCount: Int
-    /// The farthest any reader has come.
-    private let position = Atomic<Int>(0)
-    private let isDone = Atomic<Bool>(false)
 
     init?(_ path: String) {
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let direct = open(path, O_RDONLY | O_CLOEXEC | csystem_o_direct)
+        isDirect = direct >= 0
+        descriptor = isDirect ? direct : open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         var facts = stat()
         byteCount = fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
@@ -148,25 +148,32 @@ final class CheckpointFile: Sendable {
 
     deinit { close(descriptor) }
 
+    /// As `CheckpointLoad.Read` says.
     func read(_ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int) -> Bool {
-        position.max(offset, ordering: .relaxed)
-        return CheckpointFile.read(descriptor, target, count, offset)
-    }
-
-    /// Has the kernel read on before the readers, until all is read: they come to what is there.
-    func readAhead() {
-        let step = 4 << 20, most = 64 << 20
-        for offset in stride(from: 0, to: byteCount, by: step) {
-            while offset > position.load(ordering: .relaxed) + most, !isDone.load(ordering: .relaxed) {
-                usleep(200)
-            }
-            if isDone.load(ordering: .relaxed) { return }
-            _ = readahead(descriptor, off64_t(offset), step)
+        if !isDirect { return CheckpointFile.read(descriptor, target, count, offset) }
+        if count >= 4096 { return readPages(target, count, offset) }
+        let first = offset & ~4095
+        return withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 4096) { pages in
+            let memory = pages.baseAddress!
+            guard readPages(memory, offset - first + count, first) else { return false }
+            target.copyMemory(from: memory + (offset - first), byteCount: count)
+            return true
         }
     }
 
-    /// Nobody reads any more.
-    func end() { isDone.store(true, ordering: .relaxed) }
+    /// Reads whole pages, at least `count` bytes.
+    private func readPages(_ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int) -> Bool {
+        var done = 0
+        while done < count {
+            let wanted = (count - done + 4095) & ~4095
+            let n = pread(descriptor, target + done, wanted, off_t(offset + done))
+            if n < 0, errno == EINTR { continue }
+            // A file that does not end with a page.
+            if n <= 0 || n & 4095 != 0, done + max(0, n) < count { return false }
+            done += n
+        }
+        return true
+    }
 
     static func read(
         _ descriptor: Int32, _ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int
@@ -244,12 +251,7 @@ extension Server {
             let load = try CheckpointLoad(store, byteCount: file.byteCount, read: file.read)
             do throws(CheckpointError) {
                 try load.begin()
-                let walkers = store.workers.count
-                Parallel.run(walkers + 1) { index in
-                    if index == walkers { return file.readAhead() }
-                    _ = load.takeBlocks(store.workers[index], isHurried: false)
-                    file.end()
-                }
+                Parallel.run(store.workers.count) { _ = load.takeBlocks(store.workers[$0], isHurried: false) }
                 try takeRest(of: load)
                 try load.finish()
                 try restore(load.head.libraries)

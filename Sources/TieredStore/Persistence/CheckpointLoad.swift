@@ -48,7 +48,8 @@ public struct CheckpointError: Error, Equatable, Sendable {
 /// A checkpoint on its way into an empty store, by any number of workers at a time.
 ///
 /// Whoever runs it reads the file: `read` puts `count` bytes from `offset` to where it is told, on any
-/// thread, and says whether it could. The world has not begun. Records are not looked at: each is checked
+/// thread, and says whether it could. From 4096 bytes on offset and memory are multiples of that, and so is
+/// the room. The world has not begun. Records are not looked at: each is checked
 /// when its value is wanted.
 public final class CheckpointLoad: @unchecked Sendable {
     public typealias Read = (_ target: UnsafeMutableRawPointer, _ count: Int, _ offset: Int) -> Bool
@@ -152,7 +153,8 @@ public final class CheckpointLoad: @unchecked Sendable {
     private static func bytes(
         _ count: Int, at offset: Int, _ read: Read
     ) throws(CheckpointError) -> UnsafeMutableRawPointer {
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 16)
+        let memory = UnsafeMutableRawPointer.allocate(
+            byteCount: CheckpointFormat.padded(count), alignment: 4096)
         if read(memory, count, offset) { return memory }
         memory.deallocate()
         throw CheckpointError(.unreadable, at: offset)

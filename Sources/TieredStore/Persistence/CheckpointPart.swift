@@ -20,7 +20,7 @@ final class CheckpointPart {
         self.versions = versions
         self.databases = databases
         live = Array(repeating: 0, count: used.count)
-        memory = .allocate(byteCount: capacity, alignment: 16)
+        memory = .allocate(byteCount: capacity, alignment: 4096)
     }
 
     deinit { memory.deallocate() }
@@ -29,8 +29,8 @@ final class CheckpointPart {
     func room(_ count: Int) -> UnsafeMutableRawPointer {
         if count > capacity {
             memory.deallocate()
-            capacity = count
-            memory = .allocate(byteCount: capacity, alignment: 16)
+            capacity = CheckpointFormat.padded(count)
+            memory = .allocate(byteCount: capacity, alignment: 4096)
         }
         return memory
     }
