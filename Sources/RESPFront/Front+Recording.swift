@@ -26,6 +26,10 @@ extension Front {
         let isError = reply.count > 0 && reply[0] == UInt8(ascii: "-")
         guard row.flags.contains(.write), changes != recordedChanges || !row.hasKeys && !isError
         else { return }
+        if isError, reply.prefix(6) == ByteView("-IOERR") {
+            // A value could not be read, and nothing was changed: when this is run again it can be, perhaps.
+            return recordedChanges = changes
+        }
         recordedChanges = changes
         let database = call.database
         if row.name == "spop" {

@@ -241,7 +241,7 @@ public final class Front {
 
     /// A save has ended: clients that wait for it go on in `resume`.
     func resumeSavers() {
-        for session in sessions.compactMap({ $0 }) where session.saveNumber != nil || session.reload != nil {
+        for session in sessions.compactMap({ $0 }) where session.saveNumber != nil {
             worker.makeRunnable(session.token)
         }
     }

@@ -128,16 +128,16 @@ public final class ServerState: @unchecked Sendable {
 
     /// Begins to load the append-only file, before loops run. Errors: it cannot be read.
     public func beginLoadingAppendOnly() throws(FileFailure) {
-        guard let found = try appendOnly.find() else { return try beginAppending(after: nil) }
+        guard let found = try appendOnly.find() else { return try beginAppending() }
         load = found
         busyness.setLoading(true)
     }
 
     /// Everything there is was loaded before loops run: from now on changes are recorded, if they are to be.
-    /// `closing`: of the checkpoint that was loaded. Errors: a file cannot be opened.
-    public func beginAppending(after closing: AOFManifest.Closing?) throws(FileFailure) {
+    /// Errors: a file cannot be opened.
+    public func beginAppending() throws(FileFailure) {
         guard configuration.appendOnly else { return }
-        try appendOnly.begin(at: closing.flatMap { appendOnly.place($0) })
+        try appendOnly.begin(at: nil)
         if appendOnly.state == .waiting { busyness.setLoading(true) }
     }
 
@@ -168,8 +168,12 @@ public final class ServerState: @unchecked Sendable {
         standAlone {
             replayClock = 0
             for worker in store.workers { readClock(worker) }
-            guard configuration.appendOnly else { return }
-            do throws(FileFailure) { try appendOnly.begin(at: (load as? AOFLoad)?.place) } catch { failure = error }
+            let found = load as? AOFLoad
+            guard configuration.appendOnly else {
+                if let found { appendOnly.leave(found.manifest) }
+                return
+            }
+            do throws(FileFailure) { try appendOnly.begin(at: found?.place) } catch { failure = error }
         }
         if let failure { throw failure }
         // Without a base nothing may be acknowledged yet.
@@ -179,7 +183,6 @@ public final class ServerState: @unchecked Sendable {
     /// Everything is there, and can be served.
     func ready() {
         busyness.setLoading(false)
-        for front in fronts { front.post(.saveEnded) }
     }
 
     /// Unix milliseconds all loops take for the time while recorded commands are run again; 0: it is what
@@ -204,21 +207,6 @@ public final class ServerState: @unchecked Sendable {
             }
         } catch { throw .message("ERR Error trying to load the RDB dump: \(error)") }
         saver.loaded()
-    }
-
-    /// Deletes everything and begins to load the append-only file, beside clients; those that wait for
-    /// saves go on at its end. The world stands still, and the file is flushed.
-    func reloadAppendOnly() throws(CommandError) {
-        do throws(FileFailure) {
-            guard let found = try appendOnly.close() else { throw FileFailure("there is none") }
-            for database in 0..<store.options.databases {
-                _ = fronts[0].worker.flush(database: database)
-            }
-            libraries.flush()
-            load = found
-        } catch { throw .message("ERR Error trying to load the AOF files: \(error)") }
-        busyness.setLoading(true)
-        fronts[0].wake()
     }
 
     // MARK: Statistics

@@ -21,9 +21,6 @@ public final class Session {
     public let id: Int64
     /// Number of the save that its SAVE waits for.
     var saveNumber: Int?
-    /// What its DEBUG LOADAOF waits for.
-    enum Reload { case flushing, loading }
-    var reload: Reload?
     /// Slot in the front's list; wakes carry it.
     public internal(set) var token: UInt32 = 0
     public let peerAddress: String

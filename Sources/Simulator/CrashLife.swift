@@ -33,9 +33,11 @@ final class CrashLife {
         self.directory = directory
         self.now = now + 1000
         self.monotonic = monotonic
-        let tier = "\(directory)/tier.log"
-        files = SimulatedFiles(tier: tier, failing: failing)
+        files = SimulatedFiles(tier: "\(directory)/tier.log", failing: failing)
         files.adopt(names)
+        let base = CrashLife.base(files, directory)
+        var options = options
+        options.tierIdentity = base?.head.identity ?? random.next() | 1
         guard let store = Store(options) else { fatalError("no address space") }
         self.store = store
         let configuration = Configuration()
@@ -54,7 +56,58 @@ final class CrashLife {
             problem = problem ?? why
         }
         setTime()
-        load(&random)
+        if let base { load(base: base.bytes) }
+        if problem == nil { load(&random) }
+    }
+
+    /// The checkpoint that the append-only file begins with, if it does.
+    private static func base(
+        _ files: SimulatedFiles, _ directory: String
+    ) -> (head: CheckpointHead, bytes: [UInt8])? {
+        guard let text = files.contents("\(directory)/appendonlydir/appendonly.aof.manifest"),
+            let name = (try? AOFManifest(text))?.checkpoint,
+            let bytes = files.contents("\(directory)/appendonlydir/\(name)"),
+            let head = try? CheckpointLoad.head(byteCount: bytes.count, read: CrashLife.read(bytes))
+        else { return nil }
+        return (head, bytes)
+    }
+
+    private static func read(_ bytes: [UInt8]) -> CheckpointLoad.Read {
+        { target, count, offset in
+            guard offset + count <= bytes.count else { return false }
+            bytes.withUnsafeBytes { target.copyMemory(from: $0.baseAddress! + offset, byteCount: count) }
+            return true
+        }
+    }
+
+    private func load(base: [UInt8]) {
+        server.replayClock = 1
+        setTime()
+        do throws(CheckpointError) {
+            let load = try CheckpointLoad(store, byteCount: base.count, read: CrashLife.read(base))
+            try load.begin(version: version)
+            while load.hasMore {
+                while store.ledger.used + CheckpointLoad.blockRAM / 4 > store.ledger.limit, !hasEnded {
+                    monotonic += 20_000_000
+                    setTime()
+                    _ = front.worker.background()
+                    files.carryOut(front.worker)
+                    if front.worker.refuses(CheckpointLoad.blockRAM / 4) { break }
+                }
+                _ = load.takeBlocks(front.worker, isHurried: true)
+            }
+            try load.finish()
+            store.log.keepsRetired = true
+        } catch { problem = "the base cannot be used: \(error.text)" }
+    }
+
+    /// Of a segment, as its header in the tier file has it.
+    private func version(_ segment: Int) -> UInt32? {
+        let at = store.log.position(segment, 0), tier = files.tier
+        guard at + SegmentHeader.size <= tier.count else { return nil }
+        return tier[at..<(at + SegmentHeader.size)].withUnsafeBytes {
+            SegmentHeader.decode($0.baseAddress!, segment: segment, identity: store.log.identity)
+        }
     }
 
     private func setTime() {

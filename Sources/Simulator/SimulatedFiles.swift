@@ -154,7 +154,8 @@ final class SimulatedFiles: DataDirectory {
         for (request, _, _) in pending where request.kind == .write || request.kind == .durableWrite {
             tear(request, power, &random)
         }
-        for (name, file) in files.sorted(by: { $0.key < $1.key }) {
+        for name in names {
+            let file = files[name]!
             let image = power ? file.remains(&random) : file.content
             let handle = fopen(name, "w")
             precondition(handle != nil, "cannot write \(name)")
@@ -184,7 +185,9 @@ final class SimulatedFiles: DataDirectory {
         }
     }
 
-    var names: [String] { files.keys.sorted() }
+    var tier: [UInt8] { open[0]!.file.content }
+    /// Of files that remain: temporary ones have names without a place.
+    var names: [String] { files.keys.filter { $0.hasPrefix("/") }.sorted() }
 
     // MARK: Names
 

@@ -8,21 +8,26 @@ import TieredStore
 /// What the server begins with. The first that applies:
 ///
 /// 1. the file `load` names
-/// 2. the checkpoint of the last server, if it belongs to what is in the tier file and, while there is an
-///    append-only file, has all that is in that
-/// 3. the append-only file, if it is on, unless a server went on without it
+/// 2. the append-only file, unless a server went on without it; its base may be a checkpoint
+/// 3. the checkpoint of the last server, if it belongs to what is in the tier file
 /// 4. `dbfilename`, if it exists; when there is a checkpoint that cannot be used, only if it is not older
 /// 5. what the log tells, if something is in the tier file
 /// 6. nothing
 ///
-/// With 1, 3, 4 and 6 the tier file starts empty. Nothing in the tier file is written before a checkpoint or the
+/// With 1, 4, 6 and an append-only file without a checkpoint the tier file starts empty. Nothing in the tier file is written before a checkpoint or the
 /// log has been read to the end.
 struct Recovery {
     enum Source: Equatable {
-        case rdb(String), checkpoint, appendOnly, log, nothing
+        case rdb(String), appendOnly(base: String?), checkpoint, log, nothing
 
         /// What is in the tier file is wanted.
-        var keepsTierFile: Bool { self == .checkpoint || self == .log }
+        var keepsTierFile: Bool {
+            switch self {
+            case .checkpoint, .log: true
+            case .appendOnly(let base): base != nil
+            case .rdb, .nothing: false
+            }
+        }
     }
 
     static let checkpointName = "tier.checkpoint"
@@ -36,8 +41,7 @@ struct Recovery {
     /// Errors: the checkpoint is of a newer tierd, which alone can read it.
     func source() throws(Server.StartError) -> Source {
         if !configuration.load.isEmpty { return .rdb(configuration.load) }
-        let appendOnly = try self.appendOnly()
-        if appendOnly == .ahead { return .appendOnly }
+        if let found = appendOnly() { return found }
         guard access(Recovery.checkpointName, F_OK) == 0, tier.previous?.ending != .dropped
         else { return sourceWithoutCheckpoint() }
         switch standing() {
@@ -51,41 +55,26 @@ struct Recovery {
         }
     }
 
-    private enum AppendOnlyStanding {
-        /// Off or absent; a checkpoint has all of it; it has more, or there is no such checkpoint; a server
-        /// went on without it.
-        case absent, even, ahead, past
-    }
-
-    private func appendOnly() throws(Server.StartError) -> AppendOnlyStanding {
+    /// The append-only file, if it is what everything is in. One of tierd's is loaded even if it is off by
+    /// now: what is in it is nowhere else.
+    private func appendOnly() -> Source? {
         guard let bytes = FileBytes.read(configuration.appendManifest) else {
             let isOld = access(configuration.appendFile, F_OK) == 0
-            return configuration.appendOnly && isOld ? .ahead : .absent
+            return configuration.appendOnly && isOld ? .appendOnly(base: nil) : nil
         }
-        guard configuration.appendOnly else {
-            log.write(.warning, """
-                \(configuration.appendDirectory) has an append-only file, which is not loaded: appendonly is no
-                """)
-            return .absent
+        guard let manifest = try? AOFManifest(bytes) else {
+            // Loading it will say what is wrong.
+            return configuration.appendOnly ? .appendOnly(base: nil) : nil
         }
-        guard let manifest = try? AOFManifest(bytes), let closing = manifest.closing,
-            let previous = tier.previous, previous.identity == closing.identity
-        else { return .ahead }
-        if previous.generation == closing.generation { return .even }
-        log.write(.warning, """
-            The append-only file is not loaded: a server went on without it. It is begun anew
-            """)
-        return .past
-    }
-
-    /// What the checkpoint that is loaded says of the append-only file.
-    var closing: AOFManifest.Closing? {
-        FileBytes.read(configuration.appendManifest).flatMap { try? AOFManifest($0) }?.closing
+        if manifest.isLeft || !configuration.appendOnly && !manifest.isOwn { return nil }
+        if !configuration.appendOnly {
+            log.write(.warning, "appendonly is no: the append-only file is loaded once more, and left")
+        }
+        return .appendOnly(base: manifest.checkpoint.map { "\(configuration.appendDirectory)/\($0)" })
     }
 
     /// `unusable`: there is a checkpoint, which should have been used.
     func sourceWithoutCheckpoint(unusable: Bool = false) -> Source {
-        if let standing = try? appendOnly(), standing == .even || standing == .ahead { return .appendOnly }
         let hasLog = tier.previous.map { $0.ending != .dropped && tier.segmentsKept > 0 } ?? false
         if access(configuration.dbfilename, F_OK) == 0 {
             if !unusable || !hasLog || isNewer(configuration.dbfilename, than: Recovery.checkpointName) {
@@ -199,7 +188,7 @@ extension Server {
             worker.setTime(milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: start)
         }
         var source = source
-        if source == .checkpoint, let reason = try loadCheckpoint() {
+        if source == .checkpoint, let reason = try load(Recovery.checkpointName, isBase: false) {
             log.write(.warning, "\(Recovery.checkpointName) is not used: \(reason)")
             source = recovery.sourceWithoutCheckpoint(unusable: true)
             recovery.setAside()
@@ -211,8 +200,9 @@ extension Server {
             do throws(FileFailure) { try state.beginLoading(path) } catch {
                 throw StartError(description: error.description)
             }
-        case .appendOnly:
+        case .appendOnly(let base):
             state.recovery.source = .aof
+            if let base { try load(base: base) }
             do throws(FileFailure) { try state.beginLoadingAppendOnly() } catch {
                 throw StartError(description: error.description)
             }
@@ -226,9 +216,8 @@ extension Server {
         do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store) } catch {
             throw StartError(description: error.description)
         }
-        let closing = source == .checkpoint ? recovery.closing : nil
-        if !state.isReading {
-            do throws(FileFailure) { try state.beginAppending(after: closing) } catch {
+        if !state.isReading, state.appendOnly.log == nil {
+            do throws(FileFailure) { try state.beginAppending() } catch {
                 throw StartError(description: error.description)
             }
         }
@@ -243,14 +232,26 @@ extension Server {
 
     // MARK: Checkpoint
 
-    /// Loads the checkpoint; nil, or why that cannot be done: the store is empty then.
-    private func loadCheckpoint() throws(StartError) -> String? {
-        guard let file = CheckpointFile(Recovery.checkpointName) else { return SystemError.text(of: errno) }
+    /// Loads the base of the append-only file. Whoever reads on sees the time that was then: until it does,
+    /// nothing is over.
+    private func load(base path: String) throws(StartError) {
+        state.replayClock = 1
+        for worker in state.store.workers { state.readClock(worker) }
+        if let reason = try load(path, isBase: true) {
+            throw StartError(description: "the base of the append-only file, \(path), cannot be used: \(reason)")
+        }
+        state.store.log.keepsRetired = true
+    }
+
+    /// Loads a checkpoint; nil, or why that cannot be done: the store is empty then. `isBase`: segments may
+    /// have been written since.
+    private func load(_ path: String, isBase: Bool) throws(StartError) -> String? {
+        guard let file = CheckpointFile(path) else { return SystemError.text(of: errno) }
         let start = csystem_monotonic_ns(), store = state.store
         do throws(CheckpointError) {
             let load = try CheckpointLoad(store, byteCount: file.byteCount, read: file.read)
             do throws(CheckpointError) {
-                try load.begin()
+                try load.begin(version: isBase ? tierFile.versions(of: store.log) : nil)
                 Parallel.run(store.workers.count) { _ = load.takeBlocks(store.workers[$0], isHurried: false) }
                 try takeRest(of: load)
                 try load.finish()
@@ -267,7 +268,7 @@ extension Server {
                 """)
         } catch {
             if case .moreDatabases = error.reason {
-                throw StartError(description: "\(Recovery.checkpointName): \(error.text)")
+                throw StartError(description: "\(path): \(error.text)")
             }
             return error.text
         }
@@ -294,8 +295,7 @@ extension Server {
             case .wait: break
             }
             while worker.waitingWriters > 0 {
-                worker.setTime(
-                    milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: csystem_monotonic_ns())
+                state.readClock(worker)
                 _ = worker.background()
                 files.carryOut(worker)
             }
@@ -390,14 +390,13 @@ extension Server {
                 files.discard(file)
                 throw FileFailure(SystemError.text(of: Int32(failure)))
             }
-            try files.close(file, as: Recovery.checkpointName)
-            store.log.checkpointIsDurable(begun.number)
-            let milliseconds = Int64((csystem_monotonic_ns() - start) / 1_000_000)
-            try state.appendOnly.close { sequence in
-                AOFManifest.Closing(
-                    identity: store.log.identity, generation: store.options.tierGeneration,
-                    sequence: sequence)
+            if state.appendOnly.isKept {
+                try state.appendOnly.end(with: file, begun)
+            } else {
+                try files.close(file, as: Recovery.checkpointName)
+                store.log.checkpointIsDurable(begun.number)
             }
+            let milliseconds = Int64((csystem_monotonic_ns() - start) / 1_000_000)
             state.recovery.checkpointKeys = begun.keys
             state.recovery.checkpointMilliseconds = milliseconds
             log.write(.notice, "Checkpoint written: \(begun.keys) keys in \(milliseconds) ms")

@@ -101,7 +101,7 @@ public final class Server: @unchecked Sendable {
     private func connectState() {
         state.runAlone = { body in body() }
         state.saver.directory = files
-        state.readClock = { EventLoop.setTime($0, 0) }
+        state.readClock = { [unowned state] in EventLoop.setTime($0, state.replayClock) }
         state.fail = { [log] text in
             log.write(.warning, text)
             exit(1)

@@ -29,7 +29,7 @@ final class TierFile {
         memory = .allocate(byteCount: 4096, alignment: 4096)
         do throws(SystemError) {
             descriptor = try Descriptors.open(path)
-            try TierFile.lock(descriptor)
+            try Descriptors.lock(descriptor)
             previous = try TierFile.superblock(descriptor, memory)
         } catch {
             throw Refusal(description: "tier file \(path): \(error.description)")
@@ -47,16 +47,20 @@ final class TierFile {
 
     deinit { memory.deallocate() }
 
-    /// Takes the file for this process. A server that has just ended may still have it for a moment: the
-    /// kernel gives a ring's files back after the process.
-    private static func lock(_ descriptor: Int32) throws(SystemError) {
-        for _ in 0..<100 {
-            do throws(SystemError) { return try Descriptors.lock(descriptor) } catch {
-                if error.code != EWOULDBLOCK { throw error }
-            }
-            usleep(10_000)
+    /// What tells the version of a segment as its header in the file has it; nil: it has none.
+    func versions(of log: SegmentLog) -> (Int) -> UInt32? {
+        var known: [Int: UInt32?] = [:]
+        return { [descriptor] segment in
+            if let version = known[segment] { return version }
+            let block = UnsafeMutableRawPointer.allocate(byteCount: SegmentHeader.size, alignment: 4096)
+            defer { block.deallocate() }
+            let place = off_t(log.position(segment, 0))
+            let isThere = pread(descriptor, block, SegmentHeader.size, place) == SegmentHeader.size
+            let version = isThere
+                ? SegmentHeader.decode(block, segment: segment, identity: log.identity) : nil
+            known[segment] = .some(version)
+            return version
         }
-        try Descriptors.lock(descriptor)
     }
 
     /// Lets others have the file: the process ends.

@@ -74,8 +74,6 @@ def everything(tierd, again, check, wait_until, loops, memory, policy):
         check(server.client().fcall("f", 0, "here") == b"here", "the function")
     client = server.client()
     wanted = digest(client)
-    check(client.execute_command("DEBUG", "LOADAOF") == b"OK", "DEBUG LOADAOF")
-    check(digest(client) == wanted, "DEBUG LOADAOF changed something")
     check(server.stop() == 0, "exit status")
     server = again(server, *options)
     check(digest(server.client()) == wanted, "after SIGTERM")

@@ -23,7 +23,8 @@ enum DebugCommands {
             let glob = Glob(call.arguments[3])
             call.reply.integer(text.withView { glob.matches($0) } ? 1 : 0)
         case ("reload", _): try reload(call)
-        case ("loadaof", 2): try loadAppendOnly(call)
+        case ("loadaof", 2):
+            throw .message("ERR the append-only file refers to the tier file: it is loaded at a start")
         case ("digest", 2):
             var text = ""
             try call.server.stopWorld { () throws(CommandError) in
@@ -42,25 +43,6 @@ enum DebugCommands {
         default: return false
         }
         return true
-    }
-
-    /// DEBUG LOADAOF → OK once everything was deleted and loaded from the append-only file.
-    private static func loadAppendOnly(_ call: Call) throws(CommandError) {
-        let session = call.session, server = call.server
-        guard session.reload != .loading else {
-            session.reload = nil
-            return call.reply.ok()
-        }
-        try server.stopWorld { () throws(CommandError) in
-            guard server.appendOnly.isFlushed() else {
-                session.reload = .flushing
-                throw .waitForSave
-            }
-            session.reload = nil
-            try server.reloadAppendOnly()
-            session.reload = .loading
-            throw .waitForSave
-        }
     }
 
     /// DEBUG RELOAD [NOSAVE] [NOFLUSH] [MERGE] → OK once everything was saved, deleted and loaded again.

@@ -43,7 +43,8 @@ final class AOFLoad: DatasetLoad {
         var known = AOFManifest(parts: manifest.parts.filter { $0.kind == .base })
         known.parts += manifest.increments
         self.manifest = known
-        parts = known.parts
+        // A checkpoint is there already: it is loaded before loops run.
+        parts = known.checkpoint == nil ? known.parts : known.increments
         replay = Replay(server.fronts[0])
         began = server.fronts[0].worker.now
         startedAt = server.fronts[0].worker.instant
@@ -54,8 +55,9 @@ final class AOFLoad: DatasetLoad {
             guard stat("\(directory)/\(part.name)", &facts) == 0 else {
                 throw FileFailure("\(directory)/\(part.name): \(String(cString: strerror(errno)))")
             }
-            sum += Int(facts.st_size)
-            if part.kind == .base { bytes.base = sum } else { bytes.increments += Int(facts.st_size) }
+            let size = Int(facts.st_size)
+            if part.kind == .base { bytes.base = size } else { bytes.increments += size }
+            if parts.contains(part) { sum += size }
         }
         byteCount = sum
         // Nothing is over before the time of what is read.

@@ -5,8 +5,8 @@ import TieredStore
 /// Shape:  lines "file NAME seq NUMBER type b|h|i [from SEQUENCE]": one base at most, then what was
 ///         appended since, in order; `h`: no longer needed. Names with blanks are quoted as in redis.conf.
 ///         `from`, of files of tierd's, is the sequence of the first commit.
-///         A remark "# checkpoint IDENTITY GENERATION SEQUENCE" says that the files were closed, and which
-///         checkpoint has all that is in them; SEQUENCE is that of the next commit.
+///         A base whose name ends in ".ckpt" is a checkpoint, which refers to the tier file; others are RDB
+///         files. A remark "# left" says that a server went on without the files.
 /// Source: Redis 7.0 aof.c, "AOF Manifest file implementation"; keys it does not know are passed over there.
 public struct AOFManifest: Equatable, Sendable {
     enum Kind: Character, Sendable { case base = "b", history = "h", increment = "i" }
@@ -18,36 +18,20 @@ public struct AOFManifest: Equatable, Sendable {
         var first: UInt64?
     }
 
-    /// The checkpoint files were closed with.
-    public struct Closing: Equatable, Sendable {
-        /// Of the tier file.
-        public var identity: UInt64
-        /// Of the server; 0: it went on without an append-only file.
-        public var generation: UInt64
-        public var sequence: UInt64
+    var parts: [Part] = []
+    /// A server went on without the files: what they tell is of the past.
+    public var isLeft = false
 
-        public init(identity: UInt64, generation: UInt64, sequence: UInt64) {
-            self.identity = identity
-            self.generation = generation
-            self.sequence = sequence
-        }
+    private static let left = Array("# left".utf8)
+    static let checkpointSuffix = ".ckpt"
 
-        fileprivate init?(_ line: [UInt8]) {
-            let words = String(decoding: line, as: UTF8.self).split(separator: " ")
-            guard words.count == 5, words[0] == "#", words[1] == "checkpoint",
-                let identity = UInt64(words[2], radix: 16), let generation = UInt64(words[3]),
-                let sequence = UInt64(words[4])
-            else { return nil }
-            self.init(identity: identity, generation: generation, sequence: sequence)
-        }
-
-        fileprivate var line: String {
-            "# checkpoint \(String(identity, radix: 16)) \(generation) \(sequence)\n"
-        }
+    /// The base's name, if it is a checkpoint.
+    public var checkpoint: String? {
+        base.flatMap { $0.name.hasSuffix(AOFManifest.checkpointSuffix) ? $0.name : nil }
     }
 
-    var parts: [Part] = []
-    public var closing: Closing?
+    /// tierd wrote it, not Redis.
+    public var isOwn: Bool { checkpoint != nil || parts.contains { $0.first != nil } }
 
     var base: Part? { parts.first { $0.kind == .base } }
     var increments: [Part] { parts.filter { $0.kind == .increment } }
@@ -61,7 +45,7 @@ public struct AOFManifest: Equatable, Sendable {
 
     public init(_ bytes: [UInt8]) throws(Failure) {
         for (i, line) in bytes.split(separator: 10, omittingEmptySubsequences: false).enumerated() {
-            if line.first == UInt8(ascii: "#") { closing = Closing(Array(line)) ?? closing }
+            if Array(line) == AOFManifest.left { isLeft = true }
             if line.isEmpty || line.first == UInt8(ascii: "#") { continue }
             guard let words = ConfigurationLine.words(Array(line)), let part = AOFManifest.part(words)
             else { throw Failure(line: i + 1) }
@@ -93,7 +77,7 @@ public struct AOFManifest: Equatable, Sendable {
             if let first = part.first { text += Array(" from \(first)".utf8) }
             text.append(10)
         }
-        if let closing { text += Array(closing.line.utf8) }
+        if isLeft { text += AOFManifest.left + [10] }
         return text
     }
 }

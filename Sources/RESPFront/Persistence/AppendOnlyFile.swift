@@ -33,9 +33,8 @@ public final class AppendOnlyFile: @unchecked Sendable {
     private(set) var state = State.off
     private(set) var manifest = AOFManifest()
     private let facts_ = Mutex(Facts())
-    private var snapshot: Snapshot?
-    /// A value could not be read for the base that is being written.
-    private let isUnreadable = Atomic<Bool>(false)
+    /// The base that is being written.
+    private var checkpoint: Checkpoint?
     /// Number of the base that is being written, and of the first increment that goes with it.
     private var coming: (base: Int, increment: Int)?
     /// Unix milliseconds before which rewriting is not tried again.
@@ -56,7 +55,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     private func path(_ name: String) -> String { "\(configuration.appendDirectory)/\(name)" }
     private var manifestPath: String { configuration.appendManifest }
-    private func baseName(_ number: Int) -> String { "\(configuration.appendFile).\(number).base.rdb" }
+    private func baseName(_ number: Int) -> String { "\(configuration.appendFile).\(number).base\(AOFManifest.checkpointSuffix)" }
     private func incrementName(_ number: Int) -> String { "\(configuration.appendFile).\(number).incr.aof" }
 
     // MARK: Beginning and ending; the world stands still, or loops do not run yet
@@ -73,27 +72,6 @@ public final class AppendOnlyFile: @unchecked Sendable {
     func find() throws(FileFailure) -> AOFLoad? {
         if !directory.exists(manifestPath), directory.exists(configuration.appendFile) { try adoptOldFile() }
         return directory.exists(manifestPath) ? try open() : nil
-    }
-
-    /// Where recording goes on after a checkpoint that has all that is in the files; nil: it has not.
-    func place(_ closing: AOFManifest.Closing) -> Place? {
-        guard let bytes = directory.contents(manifestPath), let manifest = try? AOFManifest(bytes),
-            manifest.closing == closing
-        else { return nil }
-        var place = Place(manifest: manifest, sequence: closing.sequence)
-        for part in manifest.parts {
-            guard let count = directory.byteCount(path(part.name)) else { return nil }
-            if part.kind == .base { place.bytes.base = count } else { place.bytes.increments += count }
-        }
-        place.manifest.closing = nil
-        return place
-    }
-
-    /// Says in the manifest that a checkpoint has all that is in the files, which are closed.
-    public func close(with closing: (UInt64) -> AOFManifest.Closing) throws(FileFailure) {
-        guard state == .on, let log, log.failure == 0 else { return }
-        manifest.closing = closing(log.durable + 1)
-        try write(manifest)
     }
 
     /// What the manifest names. Errors: it cannot be read.
@@ -175,23 +153,14 @@ public final class AppendOnlyFile: @unchecked Sendable {
     /// CONFIG SET appendonly no: what there is stays, and is made durable.
     func turnOff() {
         guard state != .off else { return }
-        snapshot?.abandon()
+        checkpoint?.snapshot.abandon()
         facts_.withLock { $0.isScheduled = false }
         isFlushing = true
         enter(.off)
     }
 
-    /// Everything appended is being made durable, because somebody waits for that or no more comes.
+    /// Everything appended is being made durable, because no more comes.
     private var isFlushing = false
-
-    /// Whether all of it is durable; if not, it will be soon, and clients that wait for saves go on. The
-    /// world stands still.
-    func isFlushed() -> Bool {
-        guard let log, !log.isIdle else { return true }
-        isFlushing = true
-        server.fronts[0].wake()
-        return false
-    }
 
     private func makeLog(_ sequence: UInt64) {
         let log = server.store.makeCommitLog(configuration.appendSync, sequence: sequence) {
@@ -208,6 +177,8 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     private func enter(_ state: State) {
         self.state = state
+        // What a base refers to stays until the next.
+        if state != .off { server.store.log.keepsRetired = true }
         for front in server.fronts {
             front.commitLog = state == .off ? nil : log
             front.recordedChanges = front.keys.changes
@@ -217,22 +188,13 @@ public final class AppendOnlyFile: @unchecked Sendable {
     }
 
     /// The server goes on without the file: what is in it is of the past from now on.
-    private func leave() {
-        let identity = server.store.log.identity
-        manifest.closing = AOFManifest.Closing(identity: identity, generation: 0, sequence: 0)
-        do throws(FileFailure) { try write(manifest) } catch {
+    func leave(_ manifest: AOFManifest) {
+        self.manifest = manifest
+        self.manifest.isLeft = true
+        do throws(FileFailure) { try write(self.manifest) } catch {
             server.log(.warning, "append-only file: \(error)")
         }
-    }
-
-    /// Lets go of the file, which is flushed, so that it can be loaded again; nil: it is off. The world
-    /// stands still.
-    func close() throws(FileFailure) -> AOFLoad? {
-        guard state != .off, let log else { return nil }
-        abandonRewrite()
-        if let file = log.close() { ended(file) }
-        enter(.off)
-        return try open()
+        server.store.log.keepsRetired = false
     }
 
     /// CONFIG SET appendfsync.
@@ -274,6 +236,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
     /// BGREWRITEAOF: begins a base of everything as it is now and an increment of what comes. The world
     /// stands still. Errors: one is running; a file cannot be opened.
     func rewrite() throws(CommandError) {
+        if state == .off { throw .message("ERR the append-only file is off: CONFIG SET appendonly yes") }
         if isRewriting {
             throw .message("ERR Background append only file rewriting already in progress")
         }
@@ -301,24 +264,13 @@ public final class AppendOnlyFile: @unchecked Sendable {
         guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
         try directory.makeDirectory(configuration.appendDirectory)
         coming = (manifest.nextBase, manifest.nextIncrement)
-        if state != .off { try turn(naming: state == .on) }
-        isUnreadable.store(false, ordering: .relaxed)
+        try turn(naming: state == .on)
         let file = try directory.create("temp-rewriteaof-bg-\(server.processID).aof", isDirect: false)
-        let facts = RDBFacts(
-            fields: server.saver.fields(now, isBase: true),
-            functions: server.libraries.known.sorted.map(\.text), hasChecksum: configuration.rdbChecksum)
-        snapshot = server.store.beginRDB(
-            file, facts, wake: { [unowned server] in server.fronts[0].wake() },
-            unreadable: { [unowned self] key in
-                // The files before have it, as far as anything has: they stay.
-                let name = key.prefix(64).text
-                server.log(.warning, "AOF: the value of key '\(name)' cannot be read: not rewritten")
-                isUnreadable.store(true, ordering: .relaxed)
-            },
-            ended: { [unowned self] in
-                ended(file, error: $0 == 0 && isUnreadable.load(ordering: .relaxed) ? Int(EIO) : $0)
-            })
-        guard snapshot != nil else {
+        checkpoint = server.store.beginCheckpoint(
+            file, libraries: server.librarySources, blockSize: 256 << 10,
+            wake: { [unowned server] in server.fronts[0].wake() },
+            ended: { [unowned self] in ended(file, error: $0) })
+        guard checkpoint != nil else {
             directory.discard(file)
             throw FileFailure("out of memory")
         }
@@ -338,7 +290,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
             directory.discard(file)
         }
         let now = first.now
-        snapshot = nil
+        checkpoint = nil
         coming = nil
         log?.isSyncSuspended = false
         facts_.withLock {
@@ -369,22 +321,37 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     /// The new base takes the place of what was before it.
     private func adopt(_ file: DiskFile) throws(FileFailure) {
-        let (base, increment) = coming!, name = baseName(base)
-        let bytes = directory.byteCount(file)
+        let (base, increment) = coming!
+        try adopt(file, checkpoint!, number: base, from: increment)
+    }
+
+    private func adopt(
+        _ file: DiskFile, _ checkpoint: Checkpoint, number: Int, from increment: Int
+    ) throws(FileFailure) {
+        let bytes = directory.byteCount(file), name = baseName(number)
         try directory.close(file, as: path(name))
-        var next = AOFManifest(parts: [AOFManifest.Part(name: name, number: base, kind: .base)])
+        var next = AOFManifest(parts: [AOFManifest.Part(name: name, number: number, kind: .base)])
         next.parts += manifest.increments.filter { $0.number >= increment }
         try write(next)
+        server.store.log.checkpointIsDurable(checkpoint.number)
         for part in manifest.parts where !next.parts.contains(part) { directory.delete(path(part.name)) }
         manifest = next
         facts_.withLock { $0.baseBytes = bytes }
     }
 
+    /// Whether the checkpoint of the end is the base of the next start; everything is flushed.
+    public var isKept: Bool { state == .on && log!.failure == 0 }
+
+    /// A checkpoint of everything, written when nothing changes any more, is the base; nothing follows it.
+    public func end(with file: DiskFile, _ checkpoint: Checkpoint) throws(FileFailure) {
+        try adopt(file, checkpoint, number: manifest.nextBase, from: .max)
+    }
+
     /// What is being written is of a keyspace that is no more: FLUSHALL. It is begun again. The world stands
     /// still.
     func abandonRewrite() {
-        guard let snapshot else { return }
-        snapshot.abandon()
+        guard let checkpoint else { return }
+        checkpoint.snapshot.abandon()
         facts_.withLock { $0.isScheduled = true }
     }
 
@@ -402,11 +369,9 @@ public final class AppendOnlyFile: @unchecked Sendable {
         log.pump(first, .all)
         guard log.isIdle else { return }
         isFlushing = false
-        if state == .off {
-            if let file = log.close() { ended(file) }
-            leave()
-        }
-        for front in server.fronts { front.post(.saveEnded) }
+        guard state == .off else { return }
+        if let file = log.close() { ended(file) }
+        leave(manifest)
     }
 
     /// The first loop's periodic look: what waits is written, and rewriting begins when it is time.
@@ -415,7 +380,8 @@ public final class AppendOnlyFile: @unchecked Sendable {
         log.pump(first, .waiting)
         let facts = self.facts, now = first.now
         guard facts.rewriteStartedAt == nil, !server.saver.isRunning, now >= retryAt else { return }
-        guard facts.isScheduled || isLarge(facts) else { return }
+        guard facts.isScheduled || isLarge(facts) || server.store.log.wantsCheckpoint else { return }
+        retryAt = now + 1000
         server.standAlone { try? rewrite() }
     }
 
@@ -459,7 +425,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
     @discardableResult
     func finish() -> Bool {
         guard let log, state != .off else { return true }
-        while let snapshot, !snapshot.isOver {
+        while let checkpoint, !checkpoint.snapshot.isOver {
             for worker in server.store.workers {
                 _ = worker.background()
                 directory.carryOut(worker)
@@ -475,7 +441,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     /// After all loops have ended.
     public func end() -> Bool {
-        snapshot?.abandon()
+        checkpoint?.snapshot.abandon()
         return finish()
     }
 }

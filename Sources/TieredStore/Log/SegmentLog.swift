@@ -94,7 +94,7 @@ public final class SegmentLog: @unchecked Sendable {
 
     func sequence() -> UInt64 { nextSequence.add(1, ordering: .relaxed).oldValue }
 
-    func position(_ segment: Int, _ offset: Int) -> Int { headerSize + segment * segmentSize + offset }
+    public func position(_ segment: Int, _ offset: Int) -> Int { headerSize + segment * segmentSize + offset }
 
     func version(_ segment: Int) -> UInt32 { segments[segment].version }
 

@@ -11,7 +11,7 @@ public struct CheckpointError: Error, Equatable, Sendable {
         case otherTierFile
         /// Its keys are in more databases than there are.
         case moreDatabases(Int)
-        /// What it says of a segment is not so in the tier file.
+        /// It has a segment the tier file has no room for.
         case otherSegment(Int)
         /// It has not as many keys as it says.
         case wrongCount
@@ -38,7 +38,7 @@ public struct CheckpointError: Error, Equatable, Sendable {
         case .unreadable: "cannot be read at byte \(offset)"
         case .otherTierFile: "it belongs to another tier file, or to what this one had before"
         case .moreDatabases(let count): "it has keys in database \(count - 1): raise `databases`"
-        case .otherSegment(let segment): "it refers to segment \(segment), which the tier file has otherwise"
+        case .otherSegment(let segment): "it refers to segment \(segment), which the tier file has not"
         case .wrongCount: "damaged: it has not as many keys as it says"
         case .noRoom: "RAM and SSD are full before all its keys are in"
         }
@@ -67,7 +67,7 @@ public final class CheckpointLoad: @unchecked Sendable {
     private let taken = Atomic<Int>(0)
     private let expired = Atomic<Int>(0)
     /// For each segment the low bits of its version, how far it is used; -1: nothing refers to it.
-    private let used: [Int32]
+    private var used: [Int32]
     private let versions: [UInt32]
 
     /// Reads head and foot of a checkpoint of `byteCount` bytes and compares them with the store's tier file.
@@ -174,7 +174,10 @@ public final class CheckpointLoad: @unchecked Sendable {
                 continue
             }
             if let version, version(row.segment) != row.row.version {
-                throw CheckpointError(.otherSegment(row.segment), at: footAt)
+                // It was open, and nothing had arrived in it yet: an address in it is refused.
+                used[row.segment] = -1
+                log.recoverVersion(row.segment, row.row.version, isPrepared: row.row.isPrepared)
+                continue
             }
             var taken = row.row
             taken.used = Int(used[row.segment])
@@ -184,7 +187,9 @@ public final class CheckpointLoad: @unchecked Sendable {
             // Numbers were given out after the checkpoint, too.
             log.raiseSequence(to: foot.sequence + LogScan.sequenceSlack)
             // One may have been opened whose header has not arrived.
-            for segment in 0..<log.segmentCount { log.recoverVersion(segment, (version(segment) ?? 0) + 1) }
+            for segment in 0..<log.segmentCount where log.describe(segment).state == .free {
+                log.recoverVersion(segment, (version(segment) ?? 0) + 1)
+            }
         }
         for count in foot.counts {
             store.reserve(keys: count.keys, tables: count.tables)
