@@ -186,7 +186,7 @@ final class EventLoop {
         // Some may have come while the loop looked after its sockets.
         var kept = RingQueue<Completion>(), hasEnded = false
         while let completion = deferred.popFirst() {
-            if completion.token.kind == Kind.disk.rawValue {
+            if mayEnd(completion) {
                 handle(completion)
                 hasEnded = true
             } else {
@@ -200,9 +200,15 @@ final class EventLoop {
         var more = CompletionBatch()
         let count = ring.reap(into: &more)
         for i in 0..<count {
-            if more[i].token.kind == Kind.disk.rawValue { handle(more[i]) } else { deferred.append(more[i]) }
+            if mayEnd(more[i]) { handle(more[i]) } else { deferred.append(more[i]) }
         }
         return true
+    }
+
+    /// A disk request that may end while stripes are held: records that arrive in the log lock those of
+    /// their keys, and are kept for the next turn.
+    private func mayEnd(_ completion: Completion) -> Bool {
+        completion.token.kind == Kind.disk.rawValue && !worker.completionLocks(completion.token.slot)
     }
 
     private func takeCompletions() {

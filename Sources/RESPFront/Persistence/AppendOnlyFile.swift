@@ -313,8 +313,11 @@ public final class AppendOnlyFile: @unchecked Sendable {
             return
         }
         server.log(.notice, "Background AOF rewrite finished successfully")
-        guard state == .waiting else { return }
-        // Who is answered from now on is promised what the policy says.
+    }
+
+    /// There is a base: who is answered from now on is promised what the policy says.
+    private func enterWithBase() {
+        guard state == .waiting, manifest.base != nil, !isRewriting else { return }
         server.standAlone { enter(.on) }
         server.ready()
     }
@@ -378,6 +381,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
     public func cron() {
         guard let log, state != .off else { return }
         log.pump(first, .waiting)
+        enterWithBase()
         let facts = self.facts, now = first.now
         guard facts.rewriteStartedAt == nil, !server.saver.isRunning, now >= retryAt else { return }
         guard facts.isScheduled || isLarge(facts) || server.store.log.wantsCheckpoint else { return }

@@ -229,6 +229,14 @@ extension StoreWorker {
         }
     }
 
+    /// Whether completing this request locks stripes: not while the caller may hold some.
+    public func completionLocks(_ token: UInt32) -> Bool {
+        switch operations[Int(token)] {
+        case .demote, .relocate: threaded
+        case .read, .compactionRead, .allocate, .other, nil: false
+        }
+    }
+
     private func completeAllocation(_ segment: Int, result: Int) {
         guard result < 0, -result != Int(EOPNOTSUPP) else { return }
         log.unprepare(segment)
