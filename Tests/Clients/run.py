@@ -970,6 +970,18 @@ def verify():
     verification.every_part_damaged(tierd, TIERCTL, check, wait_until)
 
 
+def backup():
+    verification.taken_beside_writes(tierd, redis_server, TIERCTL, check, wait_until)
+
+
+def restore():
+    verification.restored(tierd, again, TIERCTL, check)
+
+
+def backup_schedule():
+    verification.by_itself(tierd, again, check, wait_until)
+
+
 def crash(loops):
     checkpoint.crash(continued, check, wait_until, loops)
 
@@ -997,7 +1009,7 @@ if __name__ == "__main__":
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched,
         aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, checkpoint_expired,
-        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, verify, redis_py_suite, rq_jobs,
+        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:

@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+import threading
 
 import redis
 
@@ -163,3 +164,164 @@ def plain_requests(directory, program, check):
             f.write(what)
         got, said = ctl(program, "verify", place)
         check(got == status and wanted in said, (what, said))
+
+
+def taken_beside_writes(tierd, redis_server, program, check, wait_until):
+    """`tierctl backup` is what was there when it began, while everything is changed; redis-server loads it; it is no save.
+
+    Method: keys of known values that writers replace with others in one transaction: each backup has one generation of them.
+    """
+    server = tierd("backup", "--io-threads", "2", "--enable-debug-command", "yes", "--maxmemory", "40mb", ready=True)
+    client, directory = server.client(), server.directory
+    dataset(server, 5, keys=60, large=2000)
+    functions(client)
+    client.mset({f"generation{i}": 0 for i in range(100)})
+    for i in range(60):
+        client.execute_command("TIER", "DEMOTE", f"s{i}", f"h{i}")
+    wanted, saved = digest(client), client.lastsave()
+    changes = client.info("persistence")["rdb_changes_since_last_save"]
+    status, said = ctl(program, "backup", "-s", server.path)
+    check(status == 0 and "verified" in said and f"{client.dbsize() + server.client(db=3).dbsize() + server.client(db=15).dbsize()} keys".replace(",", "") in said.replace(",", ""), said)
+    path = said.split(": ")[0]
+    check(os.path.dirname(path) == directory + "/backups" and os.path.basename(path).startswith("tierd-2"), path)
+    facts = client.info("persistence")
+    check(facts["backup_last_name"] == path and facts["backup_last_status"] == "ok" and facts["backups_taken"] == 1, facts)
+    check(facts["rdb_saves"] == 0 and facts["rdb_changes_since_last_save"] == changes and client.lastsave() == saved, "it is no save")
+    check(not os.path.exists(directory + "/dump.rdb") and os.listdir(directory + "/backups") == [os.path.basename(path)], os.listdir(directory))
+    real = redis_server("backup-real", dump=path)
+    check(digest(real.client()) == wanted and real.client().fcall("f", 0, "here") == b"here", "what redis-server has")
+    real.stop()
+    check(ctl(program, "verify", path)[0] == 0, "verify of the file")
+    # Beside writes, and to another directory.
+    stop = threading.Event()
+
+    def write():
+        other, generation = server.client(), 0
+        while not stop.is_set():
+            generation += 1
+            other.mset({f"generation{i}": generation for i in range(100)})
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        status, said = ctl(program, "backup", "-s", server.path, directory + "/elsewhere")
+    finally:
+        stop.set()
+        writer.join()
+    check(status == 0 and said.startswith(directory + "/elsewhere/tierd-"), said)
+    check(len(os.listdir(directory + "/elsewhere")) == 1 and len(os.listdir(directory + "/backups")) == 1, "copied, and deleted here")
+    real = redis_server("backup-moment", dump=said.split(": ")[0])
+    check(len(set(real.client().mget([f"generation{i}" for i in range(100)]))) == 1, "one moment")
+    real.stop()
+    # It cannot be: in a transaction, in a script, with a directory of the client's choice, where a file is in the way.
+    for words in (["TIER", "BACKUP", "/tmp"], ["EVAL", "return redis.call('tier', 'backup')", 0]):
+        try:
+            client.execute_command(*words)
+            raise AssertionError(f"{words} taken")
+        except redis.ResponseError as error:
+            check("wrong number of arguments" in str(error) or "not allowed from script" in str(error), error)
+    shutil.rmtree(directory + "/backups")
+    with open(directory + "/backups", "w"):
+        pass
+    status, said = ctl(program, "backup", "-s", server.path)
+    check(status == 1 and "backups" in said and said.count("\n") == 1, said)
+    server.stop()
+
+
+def restored(tierd, again, program, check):
+    """`tierctl restore` brings a server up with what a backup has: the newest of a directory; never over data or beside a server."""
+    server = tierd("restore", *APPENDS, ready=True)
+    client, directory = server.client(), server.directory
+    dataset(server, 6, keys=40, large=500)
+    backups = directory + "-backups"
+    client.set("which", "old")
+    check(ctl(program, "backup", "-s", server.path, backups)[0] == 0, "the first")
+    os.rename(backups + "/" + os.listdir(backups)[0], backups + "/automatic-20200101-000000.rdb")
+    client.set("which", "new")
+    wanted = digest(client)
+    status, said = ctl(program, "backup", "-s", server.path, backups)
+    newest = said.split(": ")[0]
+    client.set("which", "lost")
+    status, said = ctl(program, "restore", backups, "--dir", directory, "--replace")
+    check(status == 1 and "is in use by a running server" in said, said)
+    server.stop()
+    before = {name: os.stat(f"{directory}/{name}").st_ino for name in ("tier.log", "tier.checkpoint", "appendonlydir")}
+    status, said = ctl(program, "restore", backups, "--dir", directory)
+    check(status == 1 and "has data" in said and not os.path.exists(directory + "/dump.rdb"), said)
+    shutil.copy(newest, backups + "-damaged.rdb")
+    flip(backups + "-damaged.rdb", os.path.getsize(newest) - 1)
+    status, said = ctl(program, "restore", backups + "-damaged.rdb", "--dir", directory, "--replace")
+    check(status == 1 and "the checksum is" in said, said)
+    check({name: os.stat(f"{directory}/{name}").st_ino for name in before} == before, "nothing was changed")
+    check(not [name for name in os.listdir(directory) if "unfinished" in name], os.listdir(directory))
+    status, said = ctl(program, "restore", backups, "--dir", directory, "--replace")
+    check(status == 0 and said.startswith(f"{directory}/tier.log is now {directory}/tier.log.before-restore\n") and newest in said, said)
+    check({name: os.stat(f"{directory}/{name}.before-restore").st_ino for name in before} == before, "renamed aside")
+    server = again(server, *APPENDS)
+    check(digest(server.client()) == wanted and server.client().get("which") == b"new", "what the backup has")
+    server.stop()
+    server = again(server, *APPENDS)
+    check(digest(server.client()) == wanted, "after another start")
+    server.stop()
+    # A second time, and an old one by its name.
+    status, said = ctl(program, "restore", backups + "/automatic-20200101-000000.rdb", "--dir", directory, "--replace")
+    check(status == 0 and "tier.log.before-restore-2" in said, said)
+    server = again(server, *APPENDS)
+    check(server.client().get("which") == b"old", "the old one")
+    server.stop()
+    check(ctl(program, "restore", directory + "/appendonlydir", "--dir", backups)[0] == 1, "no backup is there")
+
+
+def by_itself(tierd, again, check, wait_until):
+    """With tier-backup-every the server takes backups and keeps the last ones; not those that were asked for; a restart goes on."""
+    server = tierd("schedule", "--tier-backup-keep", "2", "--tier-backup-every", "0", ready=True)
+    client, place = server.client(), server.directory + "/backups"
+    check(client.config_get("tier-backup-*") == {"tier-backup-every": "0", "tier-backup-keep": "2"}, "settings")
+    for value, seconds in (("1h", "3600"), ("2d", "172800"), ("0", "0")):
+        client.config_set("tier-backup-every", value)
+        check(client.config_get("tier-backup-every")["tier-backup-every"] == seconds, value)
+    for value in ("x", "1w", "-1", "99999999999d"):
+        try:
+            client.config_set("tier-backup-every", value)
+            raise AssertionError(f"{value} taken")
+        except redis.ResponseError:
+            pass
+    client.set("k", "v")
+    asked = client.execute_command("TIER", "BACKUP").decode()
+    check(not [name for name in os.listdir(place) if name.startswith("automatic")], "off")
+    saved = client.lastsave()
+    client.config_set("tier-backup-every", "1")
+    wait_until(lambda: client.info("persistence")["backups_taken"] >= 5, "four by itself")
+    client.config_set("tier-backup-every", "1d")
+    wait_until(lambda: client.info("persistence")["backup_in_progress"] == 0, "the last one's end")
+    names = sorted(os.listdir(place))
+    check(len(names) == 3 and os.path.basename(asked) in names, names)
+    taken = client.info("persistence")["backups_taken"]
+    newest = client.info("persistence")["backup_last_name"]
+    check(names[1] == os.path.basename(newest) and client.lastsave() == saved, (names, newest))
+    server.stop()
+    # The next is due a day after the last, whoever took it; one of two days ago was not.
+    server = again(server, "--tier-backup-keep", "2", "--tier-backup-every", "1d")
+    client = server.client()
+    uptime = client.info("stats")["total_commands_processed"]
+    wait_until(lambda: client.info("stats")["total_commands_processed"] > uptime + 2000, "some time")
+    check(client.info("persistence")["backups_taken"] == 0 and sorted(os.listdir(place)) == names, "not due")
+    server.stop()
+    for name in names[:2]:
+        os.rename(f"{place}/{name}", f"{place}/automatic-2020010{names.index(name) + 1}-000000.rdb")
+    server = again(server, "--tier-backup-keep", "2", "--tier-backup-every", "1d")
+    client = server.client()
+    wait_until(lambda: client.info("persistence")["backups_taken"] == 1, "the one that is due")
+    names = sorted(os.listdir(place))
+    check(names[0] == "automatic-20200102-000000.rdb" and len(names) == 3, names)
+    # What fails is said, and the next is not at once.
+    client.config_set("tier-backup-every", "0")
+    shutil.rmtree(place)
+    with open(place, "w"):
+        pass
+    client.config_set("tier-backup-every", "1")
+    wait_until(lambda: client.info("persistence")["backup_last_status"] == "err", "the failure")
+    client.config_set("tier-backup-every", "0")
+    os.remove(place)
+    check(client.execute_command("TIER", "BACKUP"), "it goes on")
+    check(client.info("persistence")["backup_last_status"] == "ok", "the status")
+    server.stop()
