@@ -113,6 +113,8 @@ def every_part_damaged(tierd, program, check, wait_until):
         status, said = ctl(program, "verify", damaged)
         found = [line for line in said.splitlines() if line.startswith(f"{target}: DAMAGED: ") and wanted in line]
         check(status == 1 and found and said.endswith(f"{damaged}: damaged\n"), f"{os.path.basename(path)}, {wanted}: {status} {said}")
+        if "its header is damaged" in wanted:
+            check(f"tier.checkpoint: DAMAGED: it refers to segment {segment}," in said, said)
         if path == tier and "record" in wanted:
             status, said = ctl(program, "verify", target)
             check(status == 1 and found[0] in said, said)
