@@ -56,7 +56,7 @@ let package = Package(
         module("Simulator", ["RESPFront", "RESPWire", "TieredStore", "Primitives"]),
 
         program("tierd", ["TierServer"]),
-        program("tierctl", ["RESPWire", "TieredStore", "Primitives", "CSystem", argumentParser]),
+        program("tierctl", ["RESPFront", "RESPWire", "TieredStore", "Primitives", "CSystem", argumentParser]),
         program("tiersim", ["Simulator", argumentParser]),
 
         tests("PrimitivesTests", ["Primitives"]),

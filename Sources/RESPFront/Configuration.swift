@@ -83,6 +83,10 @@ public final class Configuration: @unchecked Sendable {
     /// 0: as large as the tier file and the loops allow.
     public var tierSegmentBytes = 0
 
+    /// Seconds between the backups the server takes by itself; 0: none. How many of them are kept.
+    public var backupSeconds = 0
+    public var backupsKept = 7
+
     /// Values of settings nothing here reads.
     var stored: [String: [UInt8]] = [:]
     /// Names the file or the command line gave.

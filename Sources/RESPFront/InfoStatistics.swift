@@ -20,6 +20,12 @@ extension Info {
             ("rdb_last_load_keys_loaded", "\(server.lastLoad?.keysLoaded ?? 0)"),
         ]
         rows += appendOnly(server, now)
+        let backups = saves.backups
+        rows += [
+            ("backup_in_progress", backups.running == nil ? "0" : "1"), ("backups_taken", "\(backups.count)"),
+            ("backup_last_name", backups.path), ("backup_last_time", "\(backups.endedAt)"),
+            ("backup_last_status", backups.failure == nil ? "ok" : "err"),
+        ]
         rows += [("module_fork_in_progress", "0"), ("module_fork_last_cow_size", "0")]
         rows += [
             ("recovered_from", server.recovery.source.rawValue),

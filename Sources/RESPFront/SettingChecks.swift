@@ -33,6 +33,18 @@ enum SettingChecks {
         return String(bytes)
     }
 
+    /// Seconds from "3600", "60m", "1h" or "1d".
+    static func seconds(
+        _ words: [String], _: Setting, _: Configuration
+    ) throws(Setting.Refusal) -> String {
+        let units: [String: Int64] = ["": 1, "s": 1, "m": 60, "h": 3600, "d": 86400]
+        let digits = words[0].prefix { $0.isASCII && $0.isNumber }
+        guard let count = Int64(digits), let unit = units[words[0].dropFirst(digits.count).lowercased()],
+            count <= Int64(Int32.max) / unit
+        else { throw Setting.Refusal("argument must be seconds, or a number with s, m, h or d") }
+        return String(count * unit)
+    }
+
     static func save(
         _ words: [String], _: Setting, _: Configuration
     ) throws(Setting.Refusal) -> String {

@@ -135,6 +135,9 @@ enum SettingTable {
         Setting(
             "tier-segment-bytes", .checked(isList: false, SettingChecks.segmentBytes), .atStart,
             .number(\.tierSegmentBytes), isHidden: true),
+        Setting(
+            "tier-backup-every", .checked(isList: false, SettingChecks.seconds), .number(\.backupSeconds)),
+        Setting("tier-backup-keep", .integer(1...10_000), .number(\.backupsKept)),
     ]
 }
 

@@ -92,6 +92,18 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
 
     func exists(_ name: String) -> Bool { access(name, F_OK) == 0 }
 
+    func names(in directory: String) -> [String] {
+        guard let stream = opendir(directory) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            })
+        }
+        return names
+    }
+
     func contents(_ name: String) -> [UInt8]? { FileBytes.read(name) }
 
     func replace(_ name: String, with bytes: [UInt8]) throws(FileFailure) {

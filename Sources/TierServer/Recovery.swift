@@ -14,8 +14,8 @@ import TieredStore
 /// 5. what the log tells, if something is in the tier file
 /// 6. nothing
 ///
-/// With 1, 4, 6 and an append-only file without a checkpoint the tier file starts empty. Nothing in the tier file is written before a checkpoint or the
-/// log has been read to the end.
+/// With 1, 4, 6 and an append-only file without a checkpoint the tier file starts empty. Nothing in the tier
+/// file is written before a checkpoint or the log has been read to the end.
 struct Recovery {
     enum Source: Equatable {
         case rdb(String), appendOnly(base: String?), checkpoint, log, nothing
@@ -238,7 +238,9 @@ extension Server {
         state.replayClock = 1
         for worker in state.store.workers { state.readClock(worker) }
         if let reason = try load(path, isBase: true) {
-            throw StartError(description: "the base of the append-only file, \(path), cannot be used: \(reason)")
+            throw StartError(description: """
+                the base of the append-only file, \(path), cannot be used: \(reason)
+                """)
         }
         state.store.log.keepsRetired = true
     }

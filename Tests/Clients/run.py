@@ -729,7 +729,7 @@ def scripts_without_end():
 from differential import differential, encode  # noqa: E402
 from busy import crossing, endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
-import append_only, checkpoint, frameworks, payloads, persistence, redis_py_suite as suite  # noqa: E402
+import append_only, checkpoint, frameworks, payloads, persistence, redis_py_suite as suite, verification  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
 
@@ -966,6 +966,22 @@ def checkpoint_upgraded():
     checkpoint.upgraded(continued, check)
 
 
+def verify():
+    verification.every_part_damaged(tierd, TIERCTL, check, wait_until)
+
+
+def backup():
+    verification.taken_beside_writes(tierd, redis_server, TIERCTL, check, wait_until)
+
+
+def restore():
+    verification.restored(tierd, again, TIERCTL, check)
+
+
+def backup_schedule():
+    verification.by_itself(tierd, again, check, wait_until)
+
+
 def crash(loops):
     checkpoint.crash(continued, check, wait_until, loops)
 
@@ -993,7 +1009,7 @@ if __name__ == "__main__":
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched,
         aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, checkpoint_expired,
-        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, redis_py_suite, rq_jobs,
+        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:

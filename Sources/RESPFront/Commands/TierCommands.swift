@@ -30,6 +30,10 @@ enum TierCommands {
                     "tier|compact", 2, [.stopsWorld], group: group, since: since,
                     "Compacts every segment with dead records in it, in the background.", compact),
                 Command(
+                    "tier|backup", 2, [.admin, .noScript, .noAsyncLoading, .noMulti, .stopsWorld],
+                    group: group, since: since,
+                    "Writes everything as it is now to a file below backups, and waits for it.", backup),
+                Command(
                     "tier|help", 2, [.loading, .stale], group: group, since: since,
                     "Lists the subcommands.", help),
             ]),
@@ -87,9 +91,29 @@ enum TierCommands {
         call.reply.ok()
     }
 
+    /// TIER BACKUP → path of the file on the server, when it is complete. Only the client waits. The name is
+    /// not the client's to choose, so that nobody can have files written elsewhere.
+    /// Errors: something else is being saved; it cannot be written.
+    static func backup(_ call: Call) throws(CommandError) {
+        let saver = call.server.saver!
+        guard let number = call.session.saveNumber else {
+            call.session.saveNumber = try saver.beginBackup()
+            throw .waitForSave
+        }
+        let facts = saver.facts
+        guard facts.ended >= number else { throw .waitForSave }
+        call.session.saveNumber = nil
+        guard facts.backups.number == number else {
+            throw .message("ERR another backup has ended since: see the log")
+        }
+        if let failure = facts.backups.failure { throw .message("ERR the backup failed: \(failure)") }
+        call.bulk(facts.backups.path)
+    }
+
     static func help(_ call: Call) throws(CommandError) {
         let lines: [StaticString] = [
             "TIER <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+            "BACKUP", "    Write everything to a file below backups, and wait for it.",
             "COMPACT", "    Compact every segment with dead records in it, in the background.",
             "DEMOTE <key> [<key> ...]", "    Write values to SSD and free their RAM.",
             "PROMOTE <key> [<key> ...]", "    Bring values into RAM.",

@@ -9,16 +9,16 @@ import TieredStore
 ///         files. A remark "# left" says that a server went on without the files.
 /// Source: Redis 7.0 aof.c, "AOF Manifest file implementation"; keys it does not know are passed over there.
 public struct AOFManifest: Equatable, Sendable {
-    enum Kind: Character, Sendable { case base = "b", history = "h", increment = "i" }
+    public enum Kind: Character, Sendable { case base = "b", history = "h", increment = "i" }
 
-    struct Part: Equatable, Sendable {
-        var name: String
-        var number: Int
-        var kind: Kind
-        var first: UInt64?
+    public struct Part: Equatable, Sendable {
+        public var name: String
+        public var number: Int
+        public var kind: Kind
+        public var first: UInt64?
     }
 
-    var parts: [Part] = []
+    public var parts: [Part] = []
     /// A server went on without the files: what they tell is of the past.
     public var isLeft = false
 
@@ -33,15 +33,15 @@ public struct AOFManifest: Equatable, Sendable {
     /// tierd wrote it, not Redis.
     public var isOwn: Bool { checkpoint != nil || parts.contains { $0.first != nil } }
 
-    var base: Part? { parts.first { $0.kind == .base } }
-    var increments: [Part] { parts.filter { $0.kind == .increment } }
+    public var base: Part? { parts.first { $0.kind == .base } }
+    public var increments: [Part] { parts.filter { $0.kind == .increment } }
     var nextBase: Int { (parts.filter { $0.kind != .increment }.map(\.number).max() ?? 0) + 1 }
     var nextIncrement: Int { (parts.filter { $0.kind != .base }.map(\.number).max() ?? 0) + 1 }
 
     init(parts: [Part] = []) { self.parts = parts }
 
     /// Why a manifest cannot be read.
-    public struct Failure: Error, Equatable { let line: Int }
+    public struct Failure: Error, Equatable { public let line: Int }
 
     public init(_ bytes: [UInt8]) throws(Failure) {
         for (i, line) in bytes.split(separator: 10, omittingEmptySubsequences: false).enumerated() {

@@ -55,7 +55,9 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     private func path(_ name: String) -> String { "\(configuration.appendDirectory)/\(name)" }
     private var manifestPath: String { configuration.appendManifest }
-    private func baseName(_ number: Int) -> String { "\(configuration.appendFile).\(number).base\(AOFManifest.checkpointSuffix)" }
+    private func baseName(_ number: Int) -> String {
+        "\(configuration.appendFile).\(number).base\(AOFManifest.checkpointSuffix)"
+    }
     private func incrementName(_ number: Int) -> String { "\(configuration.appendFile).\(number).incr.aof" }
 
     // MARK: Beginning and ending; the world stands still, or loops do not run yet
@@ -106,7 +108,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         let isComplete = place != nil || isEmpty && server.libraries.known.libraries.isEmpty
         try directory.makeDirectory(configuration.appendDirectory)
         if isComplete {
-            try turn(naming: true)
+            try turn(isFirst: true)
             for part in manifest.parts where part.kind == .history { directory.delete(path(part.name)) }
             manifest.parts.removeAll { $0.kind == .history }
             let bytes = place?.bytes ?? (base: 0, increments: 0)
@@ -132,7 +134,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         enter(.waiting)
         if server.saver.isRunning {
             facts_.withLock { $0.isScheduled = true }
-            try turn(naming: false)
+            try turn()
             return
         }
         do throws(CommandError) { try rewrite() } catch {
@@ -203,7 +205,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         let wasDirect = log.policy == .always
         log.policy = configuration.appendSync
         if wasDirect != (log.policy == .always) {
-            do throws(FileFailure) { try turn(naming: state == .on) } catch {
+            do throws(FileFailure) { try turn() } catch {
                 server.log(.warning, "append-only file: \(error)")
             }
         }
@@ -212,15 +214,16 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     // MARK: Files
 
-    /// Appends to a new increment from now on. `naming`: the manifest names it, before anything is in it.
-    private func turn(naming: Bool) throws(FileFailure) {
+    /// Appends to a new increment from now on. Once there is something it follows, or if it is the `first`,
+    /// the manifest names it before anything is in it.
+    private func turn(isFirst: Bool = false) throws(FileFailure) {
         let number = manifest.nextIncrement, log = self.log!
         let isDirect = configuration.appendSync == .always
         let file = try directory.create(path(incrementName(number)), isDirect: isDirect)
         let part = AOFManifest.Part(
             name: incrementName(number), number: number, kind: .increment, first: log.sequenceOfNextFile)
         manifest.parts.append(part)
-        if naming { try write(manifest) }
+        if isFirst || state == .on || manifest.base != nil { try write(manifest) }
         facts_.withLock { $0.closedBytes += log.fileBytes }
         log.turn(to: CommitFile(file, number: number, isDirect: isDirect))
     }
@@ -264,7 +267,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
         try directory.makeDirectory(configuration.appendDirectory)
         coming = (manifest.nextBase, manifest.nextIncrement)
-        try turn(naming: state == .on)
+        try turn()
         let file = try directory.create("temp-rewriteaof-bg-\(server.processID).aof", isDirect: false)
         checkpoint = server.store.beginCheckpoint(
             file, libraries: server.librarySources, blockSize: 256 << 10,

@@ -24,6 +24,8 @@ public protocol DataDirectory: AnyObject {
     /// A directory in this one, unless it is there.
     func makeDirectory(_ name: String) throws(FileFailure)
     func exists(_ name: String) -> Bool
+    /// Names of what is in a directory in this one; none if it cannot be read.
+    func names(in directory: String) -> [String]
     /// A small file as a whole; nil if it cannot be read.
     func contents(_ name: String) -> [UInt8]?
     /// Replaces a small file, so that a crash leaves the old or the new one.
@@ -36,4 +38,9 @@ public protocol DataDirectory: AnyObject {
     /// Carries out what a worker asks of the disk, and waits for it: only while no loop runs, or the world
     /// stands still.
     func carryOut(_ worker: StoreWorker)
+}
+
+extension DataDirectory {
+    /// Of a directory that no backups are taken into.
+    public func names(in directory: String) -> [String] { [] }
 }

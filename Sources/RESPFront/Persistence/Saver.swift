@@ -21,12 +21,13 @@ public final class Saver: @unchecked Sendable {
         var changesSaved: UInt64 = 0
         var lastTried: Int64 = 0
         var isScheduled = false
+        var backups = BackupFacts()
     }
 
-    private unowned let server: ServerState
+    unowned let server: ServerState
     /// Set once, before loops run; nil where there is none (tests): nothing can be saved then.
     public var directory: (any DataDirectory)?
-    private let state: Mutex<Facts>
+    let state: Mutex<Facts>
     /// The one being taken; changed while the world stands still, and by the first loop at its end.
     private var snapshot: Snapshot?
     private var number = 0
@@ -50,7 +51,7 @@ public final class Saver: @unchecked Sendable {
 
     /// Begins a file of everything as it is now; its number. The world stands still.
     /// Errors: one is running; no directory; the file cannot be opened.
-    func begin() throws(CommandError) -> Int {
+    func begin(_ purpose: Purpose = .dump) throws(CommandError) -> Int {
         if isRunning { throw .message("ERR Background save already in progress") }
         if server.appendOnly.isRewriting {
             throw .message("""
@@ -60,14 +61,16 @@ public final class Saver: @unchecked Sendable {
         }
         guard let directory else { throw .message("ERR there is no directory to save to") }
         let now = server.fronts[0].worker.now
-        state.withLock {
-            $0.lastTried = now / 1000
-            $0.isScheduled = false
+        if purpose == .dump {
+            state.withLock {
+                $0.lastTried = now / 1000
+                $0.isScheduled = false
+            }
         }
         let file: DiskFile
-        let temporary = "temp-\(server.processID).rdb"
+        let temporary = purpose == .dump ? "temp-\(server.processID).rdb" : Saver.unfinishedBackup
         do throws(FileFailure) { file = try directory.create(temporary, isDirect: false) } catch {
-            state.withLock { $0.lastSucceeded = false }
+            if purpose == .dump { state.withLock { $0.lastSucceeded = false } }
             server.log(.warning, "Failed opening the temp RDB file for saving: \(error)")
             throw .message("ERR \(error)")
         }
@@ -80,7 +83,7 @@ public final class Saver: @unchecked Sendable {
                 let name = key.prefix(64).text
                 server.log(.warning, "RDB: the value of key '\(name)' cannot be read: left out")
             },
-            ended: { [unowned self] in ended(file, error: $0) })
+            ended: { [unowned self] in ended(file, purpose, error: $0) })
         guard snapshot != nil else {
             directory.discard(file)
             state.withLock { $0.startedAt = nil }
@@ -105,8 +108,9 @@ public final class Saver: @unchecked Sendable {
     }
 
     /// The file is written, or cannot be. On the first loop.
-    private func ended(_ file: DiskFile, error: Int) {
-        let name = server.configuration.dbfilename
+    private func ended(_ file: DiskFile, _ purpose: Purpose, error: Int) {
+        var name = server.configuration.dbfilename
+        if case .backup(let own) = purpose { name = "backups/\(own)" }
         var failure = error == 0 ? nil : String(cString: strerror(Int32(error)))
         if failure == nil {
             do throws(FileFailure) { try directory!.close(file, as: name) } catch {
@@ -116,6 +120,15 @@ public final class Saver: @unchecked Sendable {
             directory!.discard(file)
         }
         snapshot = nil
+        if case .backup(let own) = purpose {
+            backupEnded(own, number, failure)
+        } else {
+            dumpEnded(failure)
+        }
+        for front in server.fronts { front.post(.saveEnded) }
+    }
+
+    private func dumpEnded(_ failure: String?) {
         let now = server.fronts[0].worker.now
         state.withLock {
             $0.lastSeconds = (now - ($0.startedAt ?? now)) / 1000
@@ -133,7 +146,6 @@ public final class Saver: @unchecked Sendable {
         } else {
             server.log(.notice, "DB saved on disk")
         }
-        for front in server.fronts { front.post(.saveEnded) }
     }
 
     /// Nothing of what is being saved will be there: FLUSHALL, FLUSHDB, SHUTDOWN NOSAVE. The world stands
@@ -161,7 +173,7 @@ public final class Saver: @unchecked Sendable {
             changes >= $0.changes && now - facts.lastSaved > $0.seconds
                 && (facts.lastSucceeded || now - facts.lastTried > 5)
         }
-        guard isDue else { return }
+        guard isDue else { return backUpIfDue() }
         server.log(.notice, "\(changes) changes. Saving...")
         server.standAlone { _ = try? begin() }
     }

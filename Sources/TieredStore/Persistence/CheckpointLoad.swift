@@ -112,7 +112,7 @@ public final class CheckpointLoad: @unchecked Sendable {
         try readHead(byteCount, read).0
     }
 
-    private static func readHead(
+    static func readHead(
         _ byteCount: Int, _ read: Read
     ) throws(CheckpointError) -> (CheckpointHead, Int) {
         guard byteCount >= 16 else { throw CheckpointError(.cutOff) }
@@ -125,7 +125,7 @@ public final class CheckpointLoad: @unchecked Sendable {
         return (try CheckpointHead(decoding: whole, count), CheckpointFormat.padded(count))
     }
 
-    private static func readFoot(
+    static func readFoot(
         _ byteCount: Int, _ read: Read, from headCount: Int
     ) throws(CheckpointError) -> (CheckpointFoot, Int) {
         let least = CheckpointFormat.blockHead + CheckpointFormat.footFixed + CheckpointFormat.tail
@@ -150,7 +150,7 @@ public final class CheckpointLoad: @unchecked Sendable {
         return (foot, at)
     }
 
-    private static func bytes(
+    static func bytes(
         _ count: Int, at offset: Int, _ read: Read
     ) throws(CheckpointError) -> UnsafeMutableRawPointer {
         let memory = UnsafeMutableRawPointer.allocate(
