@@ -221,8 +221,17 @@ extension Server {
                 throw StartError(description: error.description)
             }
         }
+        removeUnfinishedFiles()
         // Of the past now, by its generation. Giving back its blocks takes a while.
         if access(Recovery.checkpointName, F_OK) == 0 { Parallel.detach { unlink(Recovery.checkpointName) } }
+    }
+
+    /// Files a server that was killed had not yet given their names.
+    private func removeUnfinishedFiles() {
+        let endings = [".rdb", ".aof", ".checkpoint"]
+        for name in files.names(in: ".") where name.hasPrefix("temp-") {
+            if endings.contains(where: { name.hasSuffix($0) }) { files.delete(name) }
+        }
     }
 
     private func startTierFileAnew() {

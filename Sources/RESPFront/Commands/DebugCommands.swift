@@ -59,6 +59,7 @@ enum DebugCommands {
         try call.server.stopWorld { () throws(CommandError) in
             try runAlone(call) { () throws(CommandError) in
                 if saves { try call.server.saver.saveNow() }
+                call.server.appendOnly.abandonRewrite()
                 if flushes {
                     for database in 0..<call.server.store.options.databases {
                         _ = call.worker.flush(database: database)
