@@ -82,26 +82,15 @@ extension Ring {
         finish(entry, token, flags: Ring.fixedFile)
     }
 
-    /// Writes from any memory. Result: bytes, possibly fewer.
+    /// Writes from any memory. Result: bytes, possibly fewer. `durably`: they are durable then (RWF_DSYNC).
     @inlinable
     public mutating func write(
         _ file: FileSlot, from address: UnsafeRawPointer, length: UInt32,
-        at offset: UInt64, _ token: CompletionToken
+        at offset: UInt64, durably: Bool = false, _ token: CompletionToken
     ) {
         let entry = nextEntry()
         io_uring_prep_write(entry, Int32(bitPattern: file.index), address, length, offset)
-        finish(entry, token, flags: Ring.fixedFile)
-    }
-
-    /// As `write`; what was written is durable when it has ended (RWF_DSYNC).
-    @inlinable
-    public mutating func writeDurably(
-        _ file: FileSlot, from address: UnsafeRawPointer, length: UInt32,
-        at offset: UInt64, _ token: CompletionToken
-    ) {
-        let entry = nextEntry()
-        io_uring_prep_write(entry, Int32(bitPattern: file.index), address, length, offset)
-        entry.pointee.rw_flags = Ring.durable
+        if durably { entry.pointee.rw_flags = Ring.durable }
         finish(entry, token, flags: Ring.fixedFile)
     }
 

@@ -271,7 +271,8 @@ final class EventLoop {
             case .write:
                 ring.write(file, from: request.memory!, length: length, at: offset, token)
             case .durableWrite:
-                ring.writeDurably(file, from: request.memory!, length: length, at: offset, token)
+                ring.write(
+                    file, from: request.memory!, length: length, at: offset, durably: true, token)
             case .allocate:
                 ring.allocate(file, at: offset, length: UInt64(length), token)
             case .sync: ring.dataSync(file, token)

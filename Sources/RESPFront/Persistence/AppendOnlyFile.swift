@@ -288,7 +288,9 @@ public final class AppendOnlyFile: @unchecked Sendable {
     private func ended(_ file: DiskFile, error: Int) {
         var failure = error == 0 ? nil : String(cString: strerror(Int32(error)))
         if failure == nil {
-            do throws(FileFailure) { try adopt(file) } catch { failure = error.description }
+            do throws(FileFailure) {
+                try adopt(file, checkpoint!, number: coming!.base, from: coming!.increment)
+            } catch { failure = error.description }
         } else {
             directory.discard(file)
         }
@@ -325,12 +327,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         server.ready()
     }
 
-    /// The new base takes the place of what was before it.
-    private func adopt(_ file: DiskFile) throws(FileFailure) {
-        let (base, increment) = coming!
-        try adopt(file, checkpoint!, number: base, from: increment)
-    }
-
+    /// The new base takes the place of what was before the increment `from`.
     private func adopt(
         _ file: DiskFile, _ checkpoint: Checkpoint, number: Int, from increment: Int
     ) throws(FileFailure) {

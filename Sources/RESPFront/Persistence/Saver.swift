@@ -92,17 +92,12 @@ public final class Saver: @unchecked Sendable {
         return number
     }
 
-    /// What a file says of itself; `isBase`: it is the base of the append-only file.
-    func fields(_ now: Int64, isBase: Bool) -> [(String, String)] {
-        [
-            ("redis-ver", Info.redisVersion), ("redis-bits", "64"), ("ctime", "\(now / 1000)"),
-            ("used-mem", "\(server.store.ledger.used)"), ("aof-base", isBase ? "1" : "0"),
-        ]
-    }
-
     private func facts(_ now: Int64) -> RDBFacts {
         RDBFacts(
-            fields: fields(now, isBase: false),
+            fields: [
+                ("redis-ver", Info.redisVersion), ("redis-bits", "64"), ("ctime", "\(now / 1000)"),
+                ("used-mem", "\(server.store.ledger.used)"), ("aof-base", "0"),
+            ],
             functions: server.libraries.known.sorted.map(\.text),
             hasChecksum: server.configuration.rdbChecksum)
     }
