@@ -209,6 +209,8 @@ extension Info {
             ("tier_demotions_total", "\(counters.demotions)"),
             ("tier_demotions_clean_total", "\(counters.cleanDemotions)"),
             ("tier_promotions_total", "\(counters.promotions)"),
+            ("tier_warmed_values_total", "\(counters.warmedValues)"),
+            ("tier_warm_up_in_progress", store.isWarmingUp ? "1" : "0"),
             ("tier_cold_reads_total", "\(counters.coldReads)"),
             ("tier_ram_hits_total", "\(counters.ramHits)"),
             ("tier_bytes_written_total", "\(counters.bytesWritten)"),

@@ -183,7 +183,8 @@ final class DataFiles: DataDirectory, @unchecked Sendable {
         }
     }
 
-    private func carryOut(_ request: DiskRequest) -> Int {
+    /// Does at once what is asked, on any thread; what `StoreWorker.complete` is to be told.
+    func carryOut(_ request: DiskRequest) -> Int {
         let descriptor =
             request.file == .tier ? tier : table.withLock { $0[Int(request.file.number)].descriptor }
         switch request.kind {

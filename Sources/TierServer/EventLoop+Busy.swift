@@ -15,10 +15,7 @@ extension EventLoop {
         if isServing || isStopping { return }
         isServing = true
         defer { isServing = false }
-        while batchNext < batchCount {
-            deferred.append(batch[batchNext])
-            batchNext += 1
-        }
+        deferRestOfBatch()
         guard (try? ring.flush()) != nil else { return }
         var more = CompletionBatch()
         while true {

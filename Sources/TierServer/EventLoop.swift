@@ -183,7 +183,8 @@ final class EventLoop {
     /// else on this loop waits: for a script that met a cold key it had not declared.
     private func finishReads() -> Bool {
         handOverDiskRequests()
-        // Some may have come while the loop looked after its sockets.
+        // Some have come with the request that is running, or while the loop looked after its sockets.
+        deferRestOfBatch()
         var kept = RingQueue<Completion>(), hasEnded = false
         while let completion = deferred.popFirst() {
             if mayEnd(completion) {
@@ -224,6 +225,14 @@ final class EventLoop {
             }
             if count < CompletionBatch.capacity { return takeDeferred() }
             takeDeferred()
+        }
+    }
+
+    /// Keeps the completions that came with the one being handled, in their order.
+    func deferRestOfBatch() {
+        while batchNext < batchCount {
+            deferred.append(batch[batchNext])
+            batchNext += 1
         }
     }
 

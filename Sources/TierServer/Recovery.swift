@@ -263,6 +263,7 @@ extension Server {
             let load = try CheckpointLoad(store, byteCount: file.byteCount, read: file.read)
             do throws(CheckpointError) {
                 try load.begin(version: isBase ? tierFile.versions(of: store.log) : nil)
+                Parallel.run(store.workers.count) { load.prepareIndex(store.workers[$0]) }
                 Parallel.run(store.workers.count) { _ = load.takeBlocks(store.workers[$0], isHurried: false) }
                 try takeRest(of: load)
                 try load.finish()
@@ -272,6 +273,7 @@ extension Server {
                 throw error
             }
             state.recovery.checkpointKeys = load.keysLoaded
+            if load.wereResident > 0 { store.beginWarmUp() }
             let milliseconds = Double(csystem_monotonic_ns() - start) / 1e6
             log.write(.notice, """
                 Checkpoint loaded: \(load.keysLoaded) keys, \(load.addressCount) of them on the SSD, in \
@@ -373,6 +375,11 @@ extension Server {
     private static let writers = 3
 
     private func writeCheckpoint() -> Bool {
+        // The tier file may be what cannot be written: then values stand in the checkpoint.
+        writeCheckpoint(isLast: true) || writeCheckpoint(isLast: false)
+    }
+
+    private func writeCheckpoint(isLast: Bool) -> Bool {
         let start = csystem_monotonic_ns(), store = state.store
         for worker in store.workers {
             worker.setTime(milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: start)
@@ -382,19 +389,21 @@ extension Server {
             var failure = 0
             let blockSize = store.options.memoryLimit < 256 << 20 ? 64 << 10 : 512 << 10
             let begun = store.beginCheckpoint(
-                file, libraries: state.librarySources, blockSize: blockSize, wake: {},
+                file, libraries: state.librarySources, blockSize: blockSize, isLast: isLast, wake: {},
                 ended: { failure = $0 })
             guard let begun else {
                 files.discard(file)
                 throw FileFailure("no memory for it")
             }
-            begun.writesAside()
-            let walkers = store.workers.count
+            let walkers = store.workers.count, transfers = Transfers(workers: walkers)
             Parallel.run(walkers + Server.writers) { [files] index in
                 if index < walkers {
-                    begun.walk(store.workers[index]) { files.carryOut(store.workers[index]) }
+                    let worker = store.workers[index]
+                    begun.walk(worker) { transfers.complete(worker) } handOver: { transfers.handOver(worker) }
                 } else {
-                    begun.write { files.write(file, $0, $1, at: $2) }
+                    begun.write { files.write(file, $0, $1, at: $2) } carryOut: {
+                        transfers.carryOut(files.carryOut)
+                    }
                 }
             }
             if failure != 0 {

@@ -236,13 +236,16 @@ public final class Server: @unchecked Sendable {
         if !isSaved { exit(1) }
     }
 
+    /// What is in the store is wanted by the next server.
+    var keepsTier: Bool { !state.isReading && savesAtEnd != false }
+
     /// Saves what is to be saved when all loops have ended; false if that failed.
     private func saveAtEnd() -> Bool {
-        let isLoading = state.isReading
+        let isLoading = state.isReading, keepsTier = self.keepsTier
         let isFlushed = state.appendOnly.end()
         // One that runs is abandoned.
         _ = state.saver.end(saving: false)
-        var isSaved = leaveTierFile(dropping: isLoading || savesAtEnd == false)
+        var isSaved = leaveTierFile(dropping: !keepsTier)
         let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
         if saves, !isLoading { isSaved = state.saver.end(saving: true) && isSaved }
         return isSaved && isFlushed

@@ -13,6 +13,8 @@ public struct Counters {
     /// Values needed and read from the SSD.
     public var coldReads: UInt64 = 0
     public var promotions: UInt64 = 0
+    /// Of these, values that were in RAM before a restart and came back by themselves.
+    public var warmedValues: UInt64 = 0
     /// Values whose RAM was freed; of these, ones the SSD already held.
     public var demotions: UInt64 = 0
     public var cleanDemotions: UInt64 = 0
@@ -44,6 +46,7 @@ public struct Counters {
         ramHits += other.ramHits
         coldReads += other.coldReads
         promotions += other.promotions
+        warmedValues += other.warmedValues
         demotions += other.demotions
         cleanDemotions += other.cleanDemotions
         demotionVisits += other.demotionVisits

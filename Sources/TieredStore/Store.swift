@@ -117,6 +117,10 @@ public final class Store: @unchecked Sendable {
 
     public func resetCounters() { for worker in workers { worker.counters = Counters() } }
 
+    /// Has what was in RAM when the checkpoint was written come back.
+    public func beginWarmUp() { for worker in workers { worker.beginWarmUp() } }
+    public var isWarmingUp: Bool { workers.contains { $0.warmUp != nil } }
+
     /// Keys whose value is in RAM, and keys whose value is on the SSD alone.
     public var residentItems: Int { workers.reduce(0) { $0 + $1.residentDelta } }
     public var demotedItems: Int {

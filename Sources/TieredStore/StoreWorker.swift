@@ -30,6 +30,7 @@ public final class StoreWorker {
     let hashing: Hash64
     let base: UnsafeMutableRawPointer
     let demotionStream: LogStream
+    var compression = Compression()
     let compactionStream: LogStream
     var hand: SweepHand
     var expiryHand: SweepHand
@@ -78,6 +79,8 @@ public final class StoreWorker {
     var serialization: Serialization?
     /// Large collections being read from records that have arrived.
     var restorations: [Restoration] = []
+    /// Values brought back after a restart.
+    var warmUp: WarmUp?
     /// TIER COMPACT: segments sealed up to this count are compacted once.
     var forcedCompaction: Int?
     /// Whether other loops may be touching stripes: not with one loop, nor while this one runs alone.
@@ -137,6 +140,7 @@ public final class StoreWorker {
         // What gives memory back to the store does so while there is one.
         serialization = nil
         restorations.removeAll()
+        warmUp = nil
         buried.removeAll()
         staging.releaseStructures()
         demotionStream.batch = nil
@@ -325,7 +329,7 @@ public final class StoreWorker {
     func insert(
         _ entry: Entry, _ hash: UInt64, _ table: UnsafeMutablePointer<Table>
     ) -> UnsafeMutablePointer<UInt64> {
-        _ = table.pointee.reserveOne(extents, reserve: StoreWorker.admitted)
+        if table.pointee.wantsRebuild { table.pointee.rebuildForOne(extents, reserve: StoreWorker.admitted) }
         let content = self.content(entry)
         if content & Table.volatileBit != 0 { table.pointee.volatileCount += 1 }
         if isSnapshotting { markNew(entry, hash, table) }

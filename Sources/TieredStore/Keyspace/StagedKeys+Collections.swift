@@ -65,13 +65,10 @@ extension StagedKeys {
         let entry = worker.entry(slot), staging = worker.staging
         guard let index = staging.find(entry.address), staging.hasArrived(index)
         else { throw .notStaged }
-        guard staging[index].pointee.state == .ready, let held = staging[index].pointee.structure else {
+        guard let structure = staging.takeStructure(index) else {
             worker.counters.checksumErrors += 1
             throw .unreadable
         }
-        let structure = held.takeRetainedValue()
-        staging[index].pointee.structure = nil
-        staging[index].pointee.state = .taken
         worker.promote(slot, table(i), keys[i].stripe, structure)
         return worker.entry(self.slot(i)!).structure
     }

@@ -57,6 +57,18 @@ struct Table {
 
     @inline(__always)
     func find(_ hash: UInt64, _ key: ByteView, base: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Slot>? {
+        find(hash) { Entry(base + Int($0 & Table.offsetMask)).key == key }
+    }
+
+    /// The slot of the key whose value is at `address`.
+    func find(
+        _ hash: UInt64, _ address: Address, base: UnsafeMutableRawPointer
+    ) -> UnsafeMutablePointer<Slot>? {
+        find(hash) { Entry(base + Int($0 & Table.offsetMask)).address == address }
+    }
+
+    @inline(__always)
+    private func find(_ hash: UInt64, _ isIt: (Slot) -> Bool) -> UnsafeMutablePointer<Slot>? {
         guard let slots else { return nil }
         let tag = Table.tag(hash) << Table.tagShift
         let home = home(Table.tag(hash))
@@ -65,9 +77,8 @@ struct Table {
             let bucket = slots + index &* 8
             for i in 0..<8 {
                 let slot = bucket[i]
-                if (slot ^ tag) & Table.tagMask == 0, slot & Table.offsetMask != 0 {
-                    let entry = Entry(base + Int(slot & Table.offsetMask))
-                    if entry.key == key { return bucket + i }
+                if (slot ^ tag) & Table.tagMask == 0, slot & Table.offsetMask != 0, isIt(slot) {
+                    return bucket + i
                 }
             }
             if bucket[0] & Table.overflowBit == 0 { return nil }
@@ -132,13 +143,12 @@ struct Table {
         overflows > buckets / 2 && (count < buckets * 5 || overflows > buckets / 4 * 3)
     }
 
-    /// Makes room for one more key. False when there is no RAM for a larger table.
-    mutating func reserveOne(_ extents: Extents, reserve: Int) -> Bool {
-        if needsGrowth {
-            return rebuild(Table.step(up: buckets), extents, reserve: reserve) || count < buckets * 8 - 1
-        }
-        if isWornOut { _ = rebuild(buckets, extents, reserve: reserve) }
-        return true
+    /// Asked before each insertion. Apart from what is done then, so that insertions count no references.
+    @inline(__always) var wantsRebuild: Bool { needsGrowth || isWornOut }
+
+    /// Makes room for one more key.
+    mutating func rebuildForOne(_ extents: Extents, reserve: Int) {
+        _ = rebuild(needsGrowth ? Table.step(up: buckets) : buckets, extents, reserve: reserve)
     }
 
     /// Makes room for so many keys at once. Keys that come in the order of their tags need it: a table that
@@ -147,6 +157,13 @@ struct Table {
         var size = buckets
         while Int(size) * 67 <= keys * 10 { size = Table.step(up: size) }
         if size > buckets { _ = rebuild(size, extents, reserve: StoreWorker.admitted) }
+    }
+
+    /// Has the kernel give memory for all buckets at once: faults one by one take longer, and twice as many
+    /// come where a bucket is looked at before the first key is put into it.
+    func populate() {
+        guard let slots, Table.byteCount(buckets) >= 4096 else { return }
+        AddressSpace.populate(slots, count: Table.byteCount(buckets))
     }
 
     /// Gives back what was reserved in vain.

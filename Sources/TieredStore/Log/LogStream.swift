@@ -184,6 +184,8 @@ extension StoreWorker {
         stream.segment = nil
     }
 
+    var isLogClosed: Bool { demotionStream.segment == nil && compactionStream.segment == nil }
+
     /// Sends what is gathered and closes the open segments, before the process ends.
     public func closeLog() {
         for stream in [demotionStream, compactionStream] {

@@ -19,6 +19,8 @@ import Primitives
 public struct Record {
     public static let headerSize = 48
     public static let compressed: UInt8 = 1
+    /// A shorter value is written as it is.
+    static let compressionStart = 64
     /// A longer value is written as it is: compressing it would hold up the loop.
     static let compressionLimit = 128 << 10
 
@@ -106,12 +108,14 @@ public struct Record {
     }
 
     /// Writes a record but for its segment version and checksum; returns its length. Compresses
-    /// when that saves at least an eighth.
-    static func compose(_ content: Content, at target: UnsafeMutableRawPointer) -> Int {
+    /// when that saves at least an eighth, unless told not to try.
+    static func compose(
+        _ content: Content, at target: UnsafeMutableRawPointer, compresses: Bool = true
+    ) -> Int {
         let payload = target + headerSize + content.key.count
         (target + headerSize).copyMemory(from: content.key.base, byteCount: content.key.count)
         var count = content.value.count, flags: UInt8 = 0
-        if count >= 64, count <= compressionLimit {
+        if compresses, count >= compressionStart, count <= compressionLimit {
             let packed = LZ4_compress_default(
                 content.value.base.assumingMemoryBound(to: CChar.self),
                 payload.assumingMemoryBound(to: CChar.self), Int32(count), Int32(count - count / 8))

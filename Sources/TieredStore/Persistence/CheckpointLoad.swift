@@ -66,6 +66,7 @@ public final class CheckpointLoad: @unchecked Sendable {
     private let hasFailed = Atomic<Bool>(false)
     private let taken = Atomic<Int>(0)
     private let expired = Atomic<Int>(0)
+    private let warm = Atomic<Int>(0)
     /// For each segment the low bits of its version, how far it is used; -1: nothing refers to it.
     private var used: [Int32]
     private let versions: [UInt32]
@@ -103,6 +104,8 @@ public final class CheckpointLoad: @unchecked Sendable {
     public var addressCount: Int { foot.addresses }
     public var keysLoaded: Int { taken.load(ordering: .relaxed) }
     public var keysExpired: Int { expired.load(ordering: .relaxed) }
+    /// Keys loaded whose value was in RAM, and is on the SSD.
+    public var wereResident: Int { warm.load(ordering: .relaxed) }
     public var error: CheckpointError? { failure.withLock { $0 } }
 
     // MARK: Head and foot
@@ -200,6 +203,15 @@ public final class CheckpointLoad: @unchecked Sendable {
         for worker in store.workers { worker.keepTime() }
     }
 
+    /// Has memory ready for this worker's share of the index. Before the first block, by all workers.
+    public func prepareIndex(_ worker: StoreWorker) {
+        for count in foot.counts {
+            for stripe in stride(from: worker.index, to: store.options.stripes, by: store.workers.count) {
+                (worker.stripes.tables(stripe) + count.tables).pointee.populate()
+            }
+        }
+    }
+
     /// Takes blocks until there are none or RAM is short, any number of workers at a time. `isHurried`: one
     /// block, whatever RAM there is.
     public func takeBlocks(_ worker: StoreWorker, isHurried: Bool) -> Outcome {
@@ -208,6 +220,7 @@ public final class CheckpointLoad: @unchecked Sendable {
             part.settle(store.log)
             taken.add(part.taken, ordering: .relaxed)
             expired.add(part.expired, ordering: .relaxed)
+            warm.add(part.warm, ordering: .relaxed)
         }
         while !hasFailed.load(ordering: .relaxed) {
             if !isHurried, isShort { return .needsRAM }

@@ -13,6 +13,7 @@ final class CheckpointPart {
     private var capacity = 1 << 20
     private(set) var taken = 0
     private(set) var expired = 0
+    private(set) var warm = 0
 
     init(_ worker: StoreWorker, used: [Int32], versions: [UInt32], _ databases: Int) {
         self.worker = worker
@@ -79,6 +80,7 @@ final class CheckpointPart {
             } else {
                 guard putAddress(item, prefix, tables) else { return nil }
                 taken += 1
+                if item.frequency > 0 { warm += 1 }
                 live[segment] += item.address.footprint
             }
             return prefix

@@ -3,16 +3,26 @@ import Primitives
 
 /// A snapshot as a checkpoint: a value on the SSD goes as its address, a dirty one as its bytes.
 ///
+/// The last one, when no loop runs any more, has dirty values written to the log on the way (`isLast`), and
+/// then has addresses of nearly all: who starts with it reads keys and no values. A value whose key takes
+/// as much stays with it, and so do all for which the log has no room.
+///
 /// It is read where the tier file is, whose segments it refers to (`SegmentLog.beginCheckpoint`). The
 /// shape is in `CheckpointFormat`.
 final class CheckpointSnapshot: SnapshotFormat {
     private let file: SnapshotFile
     private unowned let store: Store
     private(set) var keys = 0
+    /// No loop runs any more.
+    private let isLast: Bool
+    /// Of each worker, before.
+    private let writeErrors: [UInt64]
 
-    init(_ file: SnapshotFile, _ store: Store) {
+    init(_ file: SnapshotFile, _ store: Store, isLast: Bool) {
         self.file = file
         self.store = store
+        self.isLast = isLast
+        writeErrors = store.workers.map(\.counters.writeErrors)
     }
 
     var refersToTier: Bool { true }
@@ -69,6 +79,13 @@ final class CheckpointSnapshot: SnapshotFormat {
     ) -> Bool {
         let isOnDisk = !entry.address.isNone && !entry.has(Entry.writing)
         if isOnDisk { return putAddress(entry, tables, worker, part, urgently: urgently) }
+        if isLast, worker.isWorthDemoting(entry) {
+            switch putRecord(entry, tables, worker, part) {
+            case .put: return true
+            case .noBuffer: return false
+            case .noSegment: break
+            }
+        }
         if entry.encodedCount > LongValue.threshold, !urgently { return begin(entry, tables, worker, part) }
         return putValue(entry, tables, part, urgently: urgently)
     }
@@ -80,15 +97,37 @@ final class CheckpointSnapshot: SnapshotFormat {
         guard let block = block(count, tables, part, urgently: urgently) else { return false }
         block.end.copyMemory(from: entry.at, byteCount: count)
         let item = Entry(block.end)
-        if entry.isResident {
-            // It comes back as if it had just left RAM.
-            item.flags &= ~(Entry.resident | Entry.probation)
-            item.frequency = 0
-            item.epoch = worker.epoch
-        }
+        if entry.isResident { CheckpointSnapshot.makeStub(item, worker) }
         finish(item, count, block, part, tables)
         part.addresses += 1
         return true
+    }
+
+    /// Of a value that was in RAM: it comes back as if it had just left, and is wanted there (`WarmUp`).
+    private static func makeStub(_ item: Entry, _ worker: StoreWorker) {
+        item.flags &= ~(Entry.resident | Entry.probation)
+        item.frequency = max(1, item.frequency)
+        item.epoch = worker.epoch
+    }
+
+    private enum PutOutcome { case put, noBuffer, noSegment }
+
+    /// Has a dirty value written to the log, and puts the address.
+    private func putRecord(
+        _ entry: Entry, _ tables: Int, _ worker: StoreWorker, _ part: SnapshotPart
+    ) -> PutOutcome {
+        let count = entry.valueOffset
+        guard let block = block(count, tables, part, urgently: false) else { return .noBuffer }
+        guard let (address, valueCount) = worker.writeLast(entry, tables)
+        else { return worker.buffers.freeWrites == 0 ? .noBuffer : .noSegment }
+        block.end.copyMemory(from: entry.at, byteCount: count)
+        let item = Entry(block.end)
+        CheckpointSnapshot.makeStub(item, worker)
+        item.address = address
+        item.valueCount = valueCount
+        finish(item, count, block, part, tables)
+        part.addresses += 1
+        return .put
     }
 
     private func putValue(
@@ -206,9 +245,19 @@ final class CheckpointSnapshot: SnapshotFormat {
 
     // MARK: Beside the walk
 
-    func isDrained(_ part: SnapshotPart) -> Bool { part.job == nil }
+    func isDrained(_ part: SnapshotPart) -> Bool {
+        guard part.job == nil else { return false }
+        let worker = store.workers[part.worker]
+        return !isLast || worker.isLogClosed && worker.requestsInFlight == 0
+    }
 
     func advance(_ worker: StoreWorker, _ part: SnapshotPart) -> Bool {
+        if isLast {
+            if part.hasWalked { worker.closeLog() }
+            if worker.counters.writeErrors != writeErrors[worker.index] {
+                file.fail(worker.lastWriteError == 0 ? Int(EIO) : worker.lastWriteError)
+            }
+        }
         if part.job != nil { worker.advanceJob(part, file) }
         return part.job != nil
     }

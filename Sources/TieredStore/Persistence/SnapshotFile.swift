@@ -142,9 +142,9 @@ final class SnapshotFile: @unchecked Sendable {
     /// errno of the first write that failed, or 0. Asked for each key.
     var error: Int { failure.load(ordering: .relaxed) }
 
-    /// The first worker's, which alone hears of failures.
-    private func note(failure code: Int) {
-        if error == 0 { failure.store(code, ordering: .relaxed) }
+    /// It is of no use any more: errno. Who is first is heard.
+    func fail(_ code: Int) {
+        _ = failure.compareExchange(expected: 0, desired: code, ordering: .relaxed)
     }
 
     /// Whether everything submitted has been written, or has failed.
@@ -201,7 +201,7 @@ final class SnapshotFile: @unchecked Sendable {
         defer { lock.unlock() }
         writing -= 1
         written += block.fill
-        if result != block.fill { note(failure: result < 0 ? -result : Int(EIO)) }
+        if result != block.fill { fail(result < 0 ? -result : Int(EIO)) }
         if block.isPooled {
             block.fill = 0
             block.offset = nil
@@ -227,7 +227,7 @@ final class SnapshotFile: @unchecked Sendable {
         worker.request(.sync, file, offset: 0, length: 0, memory: nil, .other { result in
             self.lock.lock()
             self.isSyncing = false
-            if result < 0 { self.note(failure: -result) }
+            if result < 0 { self.fail(-result) }
             self.lock.unlock()
             end(result)
         })

@@ -67,6 +67,8 @@ extension StoreWorker {
 
     /// Walks the part's stripe, which is held. True at its end, nil when something has no room.
     private func walkTables(_ snapshot: Snapshot, _ part: SnapshotPart) -> Bool? {
+        // Asked for once: each key would count a reference to it, which all workers would write to.
+        let format = snapshot.format, isAbandoned = snapshot.isAbandoned
         while part.tables < store.options.databases {
             let table = stripes.tables(part.stripe) + part.tables
             if table.pointee.count > 0 {
@@ -75,7 +77,7 @@ extension StoreWorker {
                 while bucket < buckets {
                     prefetchEntries(table, bucket + 4)
                     if part.budget <= 0 { return false }
-                    guard save(bucket, table, snapshot, part) else { return nil }
+                    guard save(bucket, table, format, part, isAbandoned) else { return nil }
                     bucket += 1
                     part.tag = bucket < buckets ? table.pointee.firstTag(of: bucket) : 1 << 23
                     snapshot[part.stripe] = Snapshot.place(part.tables, part.tag)
@@ -98,9 +100,10 @@ extension StoreWorker {
     }
 
     /// Saves the keys of a bucket that are not yet saved. False when one has no room; those before it stay
-    /// marked until the bucket has been passed.
+    /// marked until the bucket has been passed. `isAbandoned`: nothing is saved any more.
     private func save(
-        _ bucket: Int, _ table: UnsafeMutablePointer<Table>, _ snapshot: Snapshot, _ part: SnapshotPart
+        _ bucket: Int, _ table: UnsafeMutablePointer<Table>, _ format: any SnapshotFormat,
+        _ part: SnapshotPart, _ isAbandoned: Bool
     ) -> Bool {
         var isWhole = true
         table.pointee.forEach(home: bucket) { slot in
@@ -108,7 +111,9 @@ extension StoreWorker {
             let entry = Entry(base + Int(slot & Table.offsetMask))
             part.budget -= 32
             if entry.has(Entry.saved) { return }
-            isWhole = save(entry, part.tables, snapshot, part, urgently: false)
+            if !isAbandoned, !isOver(entry) {
+                isWhole = format.save(entry, part.tables, self, part, urgently: false)
+            }
             if isWhole { entry.set(Entry.saved, true) }
         }
         guard isWhole else { return false }
@@ -122,10 +127,12 @@ extension StoreWorker {
     private func save(
         _ entry: Entry, _ tables: Int, _ snapshot: Snapshot, _ part: SnapshotPart, urgently: Bool
     ) -> Bool {
-        if snapshot.isAbandoned { return true }
-        if let expiry = entry.expiry, expiry <= now { return true }
+        if snapshot.isAbandoned || isOver(entry) { return true }
         return snapshot.format.save(entry, tables, self, part, urgently: urgently)
     }
+
+    /// Its time is over: no part of the picture.
+    private func isOver(_ entry: Entry) -> Bool { entry.expiry.map { $0 <= now } ?? false }
 
     // MARK: Changes meanwhile
 

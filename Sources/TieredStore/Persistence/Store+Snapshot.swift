@@ -38,14 +38,18 @@ extension Store {
     }
 
     /// Begins a checkpoint of everything as it is now, whose number (`SegmentLog.beginCheckpoint`) is in the
-    /// answer. As `beginRDB`; `libraries`: sources of the libraries of functions.
+    /// answer. As `beginRDB`; `libraries`: sources of the libraries of functions. `isLast`: no loop runs any
+    /// more; dirty values are written to the log.
     public func beginCheckpoint(
-        _ file: DiskFile, libraries: [[UInt8]], blockSize: Int, wake: @escaping () -> Void,
-        ended: @escaping (Int) -> Void
+        _ file: DiskFile, libraries: [[UInt8]], blockSize: Int, isLast: Bool = false,
+        wake: @escaping () -> Void, ended: @escaping (Int) -> Void
     ) -> Checkpoint? {
+        let work = Bell()
         let output = SnapshotFile(
-            file, extents: extents, blockSize: blockSize, workers: workers.count, checks: false, wake: wake)
-        let format = CheckpointSnapshot(output, self)
+            file, extents: extents, blockSize: blockSize, workers: workers.count, checks: false,
+            wake: isLast ? { work.ring() } : wake)
+        output.isWrittenAside = isLast
+        let format = CheckpointSnapshot(output, self, isLast: isLast)
         var head = CheckpointHead()
         head.identity = log.identity
         head.generation = log.generation
@@ -59,7 +63,7 @@ extension Store {
         let snapshot = Snapshot(format, output, self, ended: ended)
         let number = log.beginCheckpoint()
         for worker in workers { worker.begin(snapshot) }
-        return Checkpoint(snapshot: snapshot, format: format, number: number)
+        return Checkpoint(snapshot: snapshot, format: format, number: number, work: work)
     }
 
     /// The databases SWAPDB has exchanged.
@@ -78,34 +82,55 @@ public struct Checkpoint {
     /// What `SegmentLog.checkpointIsDurable` is told when it is.
     public let number: Int
 
-    init(snapshot: Snapshot, format: CheckpointSnapshot, number: Int) {
+    /// Rung when there is something to write, and when something has been written: of the last one.
+    private let work: Bell
+    private let written = Bell()
+
+    init(snapshot: Snapshot, format: CheckpointSnapshot, number: Int, work: Bell) {
         self.snapshot = snapshot
         self.format = format
         self.number = number
+        self.work = work
     }
 
     /// Keys it has, once it is written.
     public var keys: Int { format.keys }
 }
 
-/// Writing a checkpoint when no loop runs any more: each worker walks on a thread, others write.
+/// Writing the last checkpoint, when no loop runs any more: each worker walks on a thread, others write.
 extension Checkpoint {
-    /// Before the first walk.
-    public func writesAside() { snapshot.file.isWrittenAside = true }
-
-    /// Writes this worker's part to its end. `carryOut`: does what the worker asks of the disk.
-    public func walk(_ worker: StoreWorker, carryOut: () -> Void) {
+    /// Writes this worker's part to its end. `complete`: tells the worker what has ended; `handOver`: hands
+    /// over what it asks of the disk, and says whether that was anything.
+    public func walk(_ worker: StoreWorker, complete: () -> Void, handOver: () -> Bool) {
+        let part = snapshot.parts[worker.index]
         while !snapshot.isOver {
+            let heard = written.count, hadWalked = part.hasWalked
+            complete()
             let hasMore = worker.saveSlice()
-            if worker.index == 0 { carryOut() } else if snapshot.parts[worker.index].isDrained { return }
-            if !hasMore { sched_yield() }
+            if handOver() { work.ring() }
+            if worker.index != 0, part.isDrained { break }
+            // Nobody ends before all have walked.
+            if part.hasWalked, !hadWalked { written.ring() }
+            if !hasMore, !snapshot.isOver { written.wait(after: heard) }
         }
+        // The first worker looks whether all are there; who writes, whether it is over.
+        written.ring()
+        work.ring()
     }
 
     /// Writes what is ready until all is written. `write`: memory, count and offset; bytes written, or minus
-    /// errno.
-    public func write(_ write: (UnsafeMutableRawPointer, Int, Int) -> Int) {
-        while !snapshot.isOver { if !snapshot.file.writeOne(write) { usleep(20) } }
+    /// errno. `carryOut`: one thing the workers have handed over; false if there is none.
+    public func write(
+        _ write: (UnsafeMutableRawPointer, Int, Int) -> Int, carryOut: () -> Bool
+    ) {
+        while !snapshot.isOver {
+            let heard = work.count
+            if carryOut() || snapshot.file.writeOne(write) {
+                written.ring()
+            } else if !snapshot.isOver {
+                work.wait(after: heard)
+            }
+        }
     }
 }
 

@@ -13,8 +13,8 @@ extension StoreWorker {
         if excess > 0 || urgent { demoteExcess(buckets: urgent ? 2048 : 512) } else { exhausted = false }
         // In this order: what was begun is ended first.
         let isSerializing = serialize(), isRestoring = restoreSlice(), isGivingBack = giveBack()
-        let isSaving = saveSlice()
-        let isSlicing = isSerializing || isRestoring || isGivingBack || isSaving
+        let isSaving = saveSlice(), isWarming = warmSlice()
+        let isSlicing = isSerializing || isRestoring || isGivingBack || isSaving || isWarming
         flushIfStale()
         retryFullDisk()
         evacuate(pages: urgent ? 4 : 1)

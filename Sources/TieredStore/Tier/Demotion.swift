@@ -88,7 +88,7 @@ extension StoreWorker {
     }
 
     /// A value is worth a record when it is longer than the header and key that stay behind.
-    private func isWorthDemoting(_ entry: Entry) -> Bool {
+    func isWorthDemoting(_ entry: Entry) -> Bool {
         let count = entry.encodedCount
         return count >= Entry.headerSize + entry.keyCount && isTierable(entry)
     }
@@ -124,6 +124,33 @@ extension StoreWorker {
         return true
     }
 
+    /// Writes a dirty value's record, and leaves its entry as it is: no loop runs any more. Its address and
+    /// the length of the value in it; nil when there is no buffer or no segment for it now.
+    func writeLast(_ entry: Entry, _ database: Int) -> (address: Address, valueCount: Int)? {
+        guard entry.isStructured else {
+            return writeLast(entry, ByteView(entry.value, entry.valueCount), database)
+        }
+        noteExpiring(entry)
+        let count = entry.encodedCount
+        return withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { memory in
+            StoreWorker.encode(entry.structure.held, at: memory.baseAddress!, count)
+            return writeLast(entry, ByteView(UnsafeRawPointer(memory.baseAddress!), count), database)
+        }
+    }
+
+    private func writeLast(
+        _ entry: Entry, _ value: ByteView, _ database: Int
+    ) -> (address: Address, valueCount: Int)? {
+        guard let (batch, offset, length) = append(content(entry, database, value)) else { return nil }
+        let address = noteRecord(batch, offset: offset, byteCount: length)
+        // Nobody is to be told when it has arrived.
+        batch.records.removeAll(keepingCapacity: true)
+        log.add(address)
+        counters.recordBytesDemoted += UInt64(length)
+        if batch.isOversized { submit(demotionStream) }
+        return (address, value.count)
+    }
+
     func content(_ entry: Entry, _ database: Int, _ value: ByteView) -> Record.Content {
         let key = entry.key
         return Record.Content(
@@ -142,7 +169,7 @@ extension StoreWorker {
             return (batch, offset, length)
         }
         guard demotionStream.batch != nil || buffers.freeWrites > 0 else { return nil }
-        let length = Record.compose(content, at: buffers.recordBuffer)
+        let length = compression.compose(content, at: buffers.recordBuffer)
         guard let (batch, offset) = place(length, in: demotionStream) else { return nil }
         Record(buffers.recordBuffer).copy(to: batch.memory + offset, segmentVersion: batch.version)
         return (batch, offset, length)

@@ -31,9 +31,7 @@ extension StoreWorker {
 
     /// Writes a structured value's record. One that fits the buffer for records is written at once.
     func writeStructure(_ entry: Entry, _ database: Int) -> Bool {
-        if entry.type == .hash {
-            entry.set(Entry.expiring, entry.structure.held.rdbType == RDBType.hashMetadata)
-        }
+        noteExpiring(entry)
         let count = entry.encodedCount
         let bound = Record.bound(keyCount: entry.keyCount, valueCount: count)
         if bound <= buffers.recordBufferSize {
@@ -47,6 +45,12 @@ extension StoreWorker {
         }
         guard serialization == nil else { return false }
         return beginSerialization(entry, database, count)
+    }
+
+    /// Says in the entry of a large hash whether some of its fields expire: its record needs to know.
+    func noteExpiring(_ entry: Entry) {
+        guard entry.type == .hash else { return }
+        entry.set(Entry.expiring, entry.structure.held.rdbType == RDBType.hashMetadata)
     }
 
     /// Writes a structure's whole encoding, which must be `count` bytes.

@@ -6,8 +6,10 @@ extension StoreWorker {
     private static var largeReadLimit: Int { 4 }
 
     /// Wants the record at `address` for one request; session `token` becomes runnable when it has
-    /// arrived. Tells whether it is there already.
-    func stage(_ address: Address, hash: UInt64, token: UInt32) -> (record: StagedRecord, isReady: Bool) {
+    /// arrived. Tells whether it is there already. `counts`: as a cold read.
+    func stage(
+        _ address: Address, hash: UInt64, token: UInt32, counts: Bool = true
+    ) -> (record: StagedRecord, isReady: Bool) {
         if let index = staging.find(address) {
             staging[index].pointee.references += 1
             if staging[index].pointee.state == .taken {
@@ -22,7 +24,7 @@ extension StoreWorker {
         }
         let index = staging.insert(address, hash: hash)
         staging.wait(index, token: token)
-        counters.coldReads += 1
+        if counts { counters.coldReads += 1 }
         if !read(index) { staging.waiting.append(index) }
         return (StagedRecord(index: index), false)
     }
