@@ -967,6 +967,10 @@ def checkpoint_upgraded():
     checkpoint.upgraded(continued, check)
 
 
+def checkpoint_written_before():
+    checkpoint.written_before(continued, check)
+
+
 def verify():
     verification.every_part_damaged(tierd, TIERCTL, check, wait_until)
 
@@ -1032,7 +1036,7 @@ if __name__ == "__main__":
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched,
         aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, checkpoint_expired,
-        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
+        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, checkpoint_written_before, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
