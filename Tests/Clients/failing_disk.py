@@ -76,8 +76,9 @@ class MappedDevice(LoopDevice):
     """The same with device-mapper's own error target above it."""
 
     def __init__(self, place, megabytes):
-        if not os.path.exists("/dev/mapper/control"):
-            raise Unavailable("the kernel has no device-mapper")
+        with open("/proc/misc") as f:
+            if "device-mapper" not in f.read():
+                raise Unavailable("the kernel has no device-mapper")
         if "error" not in run("dmsetup", "targets"):
             raise Unavailable("device-mapper has no target error")
         super().__init__(place, megabytes)

@@ -31,7 +31,8 @@ private struct Reading: Equatable {
 
 private func read(_ bytes: ArraySlice<UInt8>, number: Int, expected: UInt64?) -> Reading {
     write(bytes)
-    let reader = CommitReader(descriptor: descriptor, number: number, byteCount: bytes.count, expected: expected)
+    let reader = CommitReader(
+        descriptor: descriptor, number: number, byteCount: bytes.count, expected: expected)
     var found = Reading(), last = expected.map { $0 &- 1 }
     do throws(CommitReader.Failure) {
         while let records = try reader.next() {
@@ -85,7 +86,8 @@ private func commits(_ data: [UInt8], repairing: Bool) {
 
 private func manifest(_ bytes: [UInt8]) {
     guard let found = try? AOFManifest(bytes) else { return }
-    guard let again = try? AOFManifest(found.bytes) else { preconditionFailure("its own text cannot be read") }
+    guard let again = try? AOFManifest(found.bytes)
+    else { preconditionFailure("its own text cannot be read") }
     precondition(again == found, "round trip")
     precondition(found.increments.count + (found.base == nil ? 0 : 1) <= found.parts.count, "parts")
     _ = (found.nextBase, found.nextIncrement, found.checkpoint, found.isOwn)

@@ -123,7 +123,9 @@ private func dumpEverything(_ store: Store) {
     }
 }
 
-private func load(_ store: Store, _ file: [UInt8], isAfterCrash: Bool, _ read: @escaping CheckpointLoad.Read) -> Bool {
+private func load(
+    _ store: Store, _ file: [UInt8], isAfterCrash: Bool, _ read: @escaping CheckpointLoad.Read
+) -> Bool {
     guard let load = try? CheckpointLoad(store, byteCount: file.count, read: read) else { return false }
     do throws(CheckpointError) {
         try load.begin(version: isAfterCrash ? { UInt32($0 % 3) } : nil)
@@ -158,7 +160,8 @@ public func fuzz(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     precondition(keyCount(store) == 0 && store.residentItems == 0, "it is not empty")
     precondition(store.log.liveBytes == 0, "something is alive in an empty store")
     var tier = Superblock(
-        segmentSize: store.log.segmentSize, segmentCount: store.log.segmentCount, generation: 1, hashSeed: seed)
+        segmentSize: store.log.segmentSize, segmentCount: store.log.segmentCount, generation: 1,
+        hashSeed: seed)
     tier.identity = identity
     let check = try? CheckpointCheck(byteCount: file.count, tier, version: { UInt32($0 % 3) }, read: read)
     if let check, isLoaded { precondition(check.keys >= 0 && check.addresses <= check.keys, "counts") }
