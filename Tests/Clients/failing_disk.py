@@ -192,7 +192,11 @@ class Disk:
 # A disk without room ------------------------------------------------------------------------------
 
 def write_until(server, check, prefix, acknowledged, size=10_000):
-    """Sets keys until that is refused; what the refusal was. What was answered with OK goes to `acknowledged`."""
+    """Sets keys until that is refused; what the refusal was. What was answered with OK goes to `acknowledged`.
+
+    Small values for a device that fails: when page cache it cannot write fills the whole file system, ext4 may wait for ever in
+    the kernel, and a process with such a write cannot even be killed.
+    """
     client, r = server.client(retry=redis.retry.Retry(redis.backoff.NoBackoff(), 0)), random.Random(prefix)
     for i in range(200_000):
         value = r.randbytes(r.randrange(size))
@@ -502,7 +506,7 @@ def removed(disk, start, check, wait_until, policy):
     if policy == "always":
         has(server, check, hot, "what is in RAM")
         fails(client, check, "cold1")
-    refusal = write_until(server, check, "w", after)
+    refusal = write_until(server, check, "w", after, size=500)
     if policy == "always":
         check(refusal is None and not after and server.process.wait(60) == 1, refusal)
         return
