@@ -6,7 +6,8 @@ extension Info {
     static func persistence(_ server: ServerState) -> Rows {
         let saves = server.saver.facts, now = server.fronts[0].worker.now
         var rows: Rows = [
-            ("loading", server.load == nil ? "0" : "1"), ("async_loading", "0"), ("current_cow_peak", "0"),
+            ("loading", server.busyness.isLoading ? "1" : "0"), ("async_loading", "0"),
+            ("current_cow_peak", "0"),
             ("current_cow_size", "0"), ("current_cow_size_age", "0"), ("current_fork_perc", "0.00"),
             ("current_save_keys_processed", "0"), ("current_save_keys_total", "0"),
             ("rdb_changes_since_last_save", "\(server.saver.changes)"),

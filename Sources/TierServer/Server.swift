@@ -236,19 +236,17 @@ public final class Server: @unchecked Sendable {
         if !isSaved { exit(1) }
     }
 
-    /// What is in the store is wanted by the next server.
-    var keepsTier: Bool { !state.isReading && savesAtEnd != false }
-
     /// Saves what is to be saved when all loops have ended; false if that failed.
     private func saveAtEnd() -> Bool {
-        let isLoading = state.isReading, keepsTier = self.keepsTier
+        let isLoading = state.isReading, drops = isLoading || savesAtEnd == false
         let isFlushed = state.appendOnly.end()
         // One that runs is abandoned.
         _ = state.saver.end(saving: false)
-        var isSaved = leaveTierFile(dropping: !keepsTier)
+        // A checkpoint has what could not be appended, too.
+        var isSaved = leaveTierFile(dropping: drops) && (isFlushed || !drops)
         let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
         if saves, !isLoading { isSaved = state.saver.end(saving: true) && isSaved }
-        return isSaved && isFlushed
+        return isSaved
     }
 
     private func makeLoop(_ index: Int) throws(StartError) -> EventLoop {

@@ -368,32 +368,3 @@ def kill_cycles(tierd, again, check, wait_until, policy, cycles, seed):
                 oracle["done"][key] = (got, 0)
                 oracle["tried"][key] = got
     check(server.stop() == 0, "exit status")
-
-
-def full_disk(tierd, check, wait_until, mount):
-    """The disk fills up: writes are refused with MISCONF, reads are served, nothing acknowledged is lost; room made, and it goes on."""
-    path = mount("aof-full", 24)
-    if path is None:
-        return
-    server = tierd("aof-full", *DEBUG, "--tier-path", "/var/tmp/unused" if False else "tier.log", "--tier-max-bytes", "8mb",
-        "--tier-segment-bytes", "64kb", "--io-threads", "1", "--auto-aof-rewrite-percentage", "0")
-    client = server.client()
-    filler = server.directory + "/filler"
-    with open(filler, "wb") as f:
-        f.write(bytes(4 << 20))
-    n, refused = 0, None
-    deadline = time.monotonic() + 60
-    while refused is None and time.monotonic() < deadline:
-        try:
-            client.set(f"k{n}", b"v" * 10_000)
-            n += 1
-        except redis.ResponseError as error:
-            refused = str(error)
-    check(refused and refused.startswith("MISCONF Errors writing to the AOF file: No space left"), refused)
-    check(client.get("k0") == b"v" * 10_000, "reads are served")
-    check(facts(client)["aof_last_write_status"] == "err", "told")
-    os.remove(filler)
-    wait_until(lambda: facts(client)["aof_last_write_status"] == "ok", "it goes on")
-    client.set("after", 1)
-    wait_until(lambda: is_written(client), "written")
-    return server, n

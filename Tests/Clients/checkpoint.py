@@ -1,8 +1,10 @@
 """Restarting: the checkpoint of SIGTERM and SHUTDOWN, and the log alone when there is none."""
+import json
 import lzma
 import os
 import random
 import shutil
+import tarfile
 
 from persistence import dataset, digest, functions
 
@@ -274,3 +276,33 @@ def upgraded(again, check):
         check(server.stop() == 0, "exit status")
         if start == 0:
             server = again("upgraded", *options(1, "1gb", "8mb"))
+
+
+def written_before(again, check):
+    """Directories an older build of this format has left: ended, killed, killed with an append-only file. All that was recorded beside
+    them is there, and the next restart is an ordinary one."""
+    place = os.path.join(HERE, "../Fixtures/tier")
+    with open(place + "/format3.json") as f:
+        wanted = json.load(f)
+    sources = {"ended": "checkpoint", "killed": "log", "everysec": "aof", "always": "aof"}
+    check(set(wanted) == {f"format3-{name}" for name in sources}, "fixtures")
+    for name, source in sources.items():
+        def prepare(directory):
+            with tarfile.open(f"{place}/format3-{name}.tar.xz") as archive:
+                archive.extractall(directory)
+        given = options(2, "1gb", "2mb") + (["--appendonly", "yes"] if source == "aof" else [])
+        server = again(f"format3-{name}", *given, fresh=True, prepare=prepare)
+        for start in range(2):
+            client, facts_ = server.client(), wanted[f"format3-{name}"]
+            came_from = "aof" if source == "aof" else "checkpoint" if start else source
+            check(facts(server)["recovered_from"] == came_from, log_of(server))
+            check(digest(client).decode() == facts_["digest"], f"{name}, start {start}: not what there was")
+            check({n: server.client(db=int(n)).dbsize() for n in facts_["keys"]} == facts_["keys"], f"{name}: keys")
+            check(client.get("s4") == b"text 4 " * 20 and client.pexpiretime("s4") == 4_000_000_000_004, "a string")
+            check(client.zscore("bigz", "member399") == 399 and client.xlen("bigx") >= 400, "collections")
+            check(name == "killed" or client.fcall("f", 0, "here") == b"here", "the function")
+            check(source != "aof" or client.get("n") == b"2" and client.lindex("bigl", 0) == b"first" and client.scard("bigs") == 300, "increments")
+            check(client.info("tier")["tier_crc_errors_total"] == 0, "checksums")
+            check(server.stop() == 0, "exit status")
+            if start == 0:
+                server = again(f"format3-{name}", *given)

@@ -20,7 +20,8 @@ servers = []
 class Server:
     """A server process on a Unix socket, ready once it answers."""
 
-    def __init__(self, name, command, environment={}, port=0):
+    def __init__(self, name, command, environment={}, port=0, data=None):
+        """`data`: its `dir`, if that is not where its socket and its log are."""
         servers.append(self)
         self.process = None
         self.directory = os.path.join(DIRECTORY, name)
@@ -28,7 +29,7 @@ class Server:
         self.path = os.path.join(self.directory, "s")
         self.log = open(os.path.join(self.directory, "log"), "wb")
         self.process = subprocess.Popen(
-            command + ["--port", str(port), "--unixsocket", self.path, "--dir", self.directory],
+            command + ["--port", str(port), "--unixsocket", self.path, "--dir", data or self.directory],
             stdout=self.log, stderr=self.log, env={
                 **os.environ, "SWIFT_BACKTRACE": os.environ.get("SWIFT_BACKTRACE", "enable=no"), **environment})
         deadline = time.monotonic() + 60
@@ -729,7 +730,7 @@ def scripts_without_end():
 from differential import differential, encode  # noqa: E402
 from busy import crossing, endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
-import append_only, checkpoint, frameworks, payloads, persistence, redis_py_suite as suite, verification  # noqa: E402
+import append_only, checkpoint, failing_disk, frameworks, payloads, persistence, redis_py_suite as suite, verification  # noqa: E402
 from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
 
@@ -966,6 +967,10 @@ def checkpoint_upgraded():
     checkpoint.upgraded(continued, check)
 
 
+def checkpoint_written_before():
+    checkpoint.written_before(continued, check)
+
+
 def verify():
     verification.every_part_damaged(tierd, TIERCTL, check, wait_until)
 
@@ -986,6 +991,26 @@ def crash(loops):
     checkpoint.crash(continued, check, wait_until, loops)
 
 
+def on_disk(name, disk, *options, is_there=True):
+    """A tierd once it has loaded what is there, which ends with the disk; `is_there`: its `dir` is on it."""
+    try:
+        return LoadedServer(name, [TIERD, "--tier-max-bytes", "1gb", *options], data=disk.path if is_there else None)
+    except redis.ConnectionError:  # it ended while it was loading
+        raise RuntimeError(open(servers[-1].log.name).read())
+    finally:
+        disk.servers.append(servers[-1])
+
+
+def disk(what, *arguments, device=failing_disk.LoopDevice, **options):
+    with failing_disk.Disk(f"{DIRECTORY}/{'-'.join([what, *arguments])}", device, **options) as found:
+        getattr(failing_disk, what)(found, on_disk, check, wait_until, *arguments)
+
+
+def mapped_disk(what, *arguments):
+    """The same with device-mapper, where the kernel has it."""
+    disk(what, *arguments, device=failing_disk.MappedDevice)
+
+
 def run(test, *arguments):
     global passed, failed
     name = test.__name__ + "".join(f" {os.path.basename(a.directory) if isinstance(a, Server) else a}" for a in arguments
@@ -994,6 +1019,8 @@ def run(test, *arguments):
         test(*arguments)
         passed += 1
         print(f"ok      {name}", flush=True)
+    except failing_disk.Unavailable as why:
+        print(f"skipped {name}: {why}", flush=True)
     except Exception as error:  # noqa: BLE001
         failed += 1
         print(f"FAILED  {name}: {error}", flush=True)
@@ -1009,7 +1036,7 @@ if __name__ == "__main__":
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched,
         aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, checkpoint_expired,
-        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
+        checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, checkpoint_written_before, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
     for test in tests:
@@ -1027,6 +1054,13 @@ if __name__ == "__main__":
         cycles = int(os.environ.get("TIERD_KILL_CYCLES", "5"))
         for policy in ("always", "everysec"):
             run(kill_cycles, policy, cycles, random.randrange(1 << 32))
+    if not wanted or "disk" in wanted:
+        for policy in ("always", "everysec"):
+            for what in ("full", "errors", "removed", "power_lost"):
+                run(disk, what, policy)
+            run(mapped_disk, "errors", policy)
+        for what in ("full_tier", "cold_reads", "wrong_blocks"):
+            run(disk, what)
     if not wanted or "checkpoint" in wanted:
         for loops in (1, 3):
             for memory in ("1gb", "40mb"):

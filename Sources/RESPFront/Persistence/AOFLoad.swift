@@ -125,6 +125,10 @@ final class AOFLoad: DatasetLoad {
         guard descriptor >= 0 else { throw failure(errno) }
         var facts = stat()
         partBytes = fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
+        // What a server that was killed left to the kernel is made durable before anything goes on behind it.
+        // What the kernel could not write it still has in its cache, as if it had: it is read from the disk.
+        if fdatasync(descriptor) != 0 { throw failure(errno) }
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
         replay.beginFile()
         var magic = [UInt8](repeating: 0, count: 5)
         let count = pread(descriptor, &magic, 5, 0)

@@ -223,7 +223,14 @@ public final class AppendOnlyFile: @unchecked Sendable {
         let part = AOFManifest.Part(
             name: incrementName(number), number: number, kind: .increment, first: log.sequenceOfNextFile)
         manifest.parts.append(part)
-        if isFirst || state == .on || manifest.base != nil { try write(manifest) }
+        do throws(FileFailure) {
+            if isFirst || state == .on || manifest.base != nil { try write(manifest) }
+        } catch {
+            // The file stays: the manifest may name it by now. The next try has the same name.
+            manifest.parts.removeLast()
+            directory.close(file, at: 0)
+            throw error
+        }
         facts_.withLock { $0.closedBytes += log.fileBytes }
         log.turn(to: CommitFile(file, number: number, isDirect: isDirect))
     }
@@ -342,8 +349,9 @@ public final class AppendOnlyFile: @unchecked Sendable {
         facts_.withLock { $0.baseBytes = bytes }
     }
 
-    /// Whether the checkpoint of the end is the base of the next start; everything is flushed.
-    public var isKept: Bool { state == .on && log!.failure == 0 }
+    /// Whether the checkpoint of the end is the base of the next start. It has everything, what could not be
+    /// written to the increments too.
+    public var isKept: Bool { state == .on }
 
     /// A checkpoint of everything, written when nothing changes any more, is the base; nothing follows it.
     public func end(with file: DiskFile, _ checkpoint: Checkpoint) throws(FileFailure) {

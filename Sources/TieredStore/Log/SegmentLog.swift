@@ -77,6 +77,11 @@ public final class SegmentLog: @unchecked Sendable {
         leastSegments = 4 * options.workers
     }
 
+    deinit {
+        segments.deinitialize(count: segmentCount)
+        segments.deallocate()
+    }
+
     /// Nothing that is in the file is wanted: segments written so far are of another identity.
     public func startAnew(identity: UInt64) { self.identity = identity }
 
