@@ -124,7 +124,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         }
     }
 
-    /// CONFIG SET appendonly yes. Errors: a file cannot be opened; another save runs.
+    /// CONFIG SET appendonly yes. Errors: a file cannot be opened.
     func turnOn() throws(FileFailure) {
         guard state == .off else { return }
         guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
@@ -132,21 +132,30 @@ public final class AppendOnlyFile: @unchecked Sendable {
         try directory.makeDirectory(configuration.appendDirectory)
         makeLog((log?.mark ?? 0) + 1)
         enter(.waiting)
-        if server.saver.isRunning {
-            facts_.withLock { $0.isScheduled = true }
-            try turn()
-            return
-        }
-        do throws(CommandError) { try rewrite() } catch {
+        do throws(FileFailure) { try beginWaiting() } catch {
             enter(.off)
-            throw FileFailure("\(error)")
+            while let file = log!.close() { directory.discard(file.file) }
+            throw error
         }
+        mustLeave = false
+    }
+
+    /// Begins a base, or an increment that one will be written for.
+    private func beginWaiting() throws(FileFailure) {
+        // A rewrite that was given up a moment ago has not ended yet.
+        if server.saver.isRunning || isRewriting {
+            facts_.withLock { $0.isScheduled = true }
+            return try turn()
+        }
+        do throws(CommandError) { try rewrite() } catch { throw FileFailure("\(error)") }
     }
 
     /// What is there of another time: only its numbers are used on, until it is deleted.
     private var past: AOFManifest {
-        guard let bytes = directory.contents(manifestPath), let found = try? AOFManifest(bytes)
-        else { return AOFManifest() }
+        var found = manifest
+        if found.parts.isEmpty, let bytes = directory.contents(manifestPath) {
+            found = (try? AOFManifest(bytes)) ?? found
+        }
         return AOFManifest(parts: found.parts.map {
             AOFManifest.Part(name: $0.name, number: $0.number, kind: .history)
         })
@@ -156,20 +165,25 @@ public final class AppendOnlyFile: @unchecked Sendable {
     func turnOff() {
         guard state != .off else { return }
         checkpoint?.snapshot.abandon()
+        coming = nil
         facts_.withLock { $0.isScheduled = false }
-        isFlushing = true
+        ending.append(log!)
+        mustLeave = true
         enter(.off)
     }
 
-    /// Everything appended is being made durable, because no more comes.
-    private var isFlushing = false
+    /// Nothing more comes: what was appended is being made durable, then their files are closed. More than one
+    /// if it is turned on and off faster than the disk writes.
+    private var ending: [CommitLog] = []
+    /// The manifest does not say yet that the server went on without the files.
+    private var mustLeave = false
 
     private func makeLog(_ sequence: UInt64) {
         let log = server.store.makeCommitLog(configuration.appendSync, sequence: sequence) {
             [unowned server] in server.fronts[0].wake()
         }
-        log.onFailure = { [unowned self] in failed($0) }
-        log.onRecovery = { [unowned self] in recovered() }
+        log.onFailure = { [unowned self, unowned log] in failed($0, log) }
+        log.onRecovery = { [unowned self, unowned log] in recovered(log) }
         log.onDurable = { [unowned server] in
             for front in server.fronts.dropFirst() where front.holdsReplies { front.wake() }
         }
@@ -193,7 +207,10 @@ public final class AppendOnlyFile: @unchecked Sendable {
     func leave(_ manifest: AOFManifest) {
         self.manifest = manifest
         self.manifest.isLeft = true
-        do throws(FileFailure) { try write(self.manifest) } catch {
+        do throws(FileFailure) {
+            try write(self.manifest)
+            mustLeave = false
+        } catch {
             server.log(.warning, "append-only file: \(error)")
         }
         server.store.log.keepsRetired = false
@@ -266,7 +283,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
     private func beginRewrite(_ now: Int64) throws(FileFailure) {
         guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
         try directory.makeDirectory(configuration.appendDirectory)
-        coming = (manifest.nextBase, manifest.nextIncrement)
+        let base = manifest.nextBase
         try turn()
         let file = try directory.create("temp-rewriteaof-bg-\(server.processID).aof", isDirect: false)
         checkpoint = server.store.beginCheckpoint(
@@ -277,6 +294,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
             directory.discard(file)
             throw FileFailure("out of memory")
         }
+        coming = (base, manifest.increments.last!.number)
         facts_.withLock {
             $0.rewriteStartedAt = now
             $0.isScheduled = false
@@ -287,11 +305,13 @@ public final class AppendOnlyFile: @unchecked Sendable {
     /// The base is written, or cannot be. On the first loop.
     private func ended(_ file: DiskFile, error: Int) {
         var failure = error == 0 ? nil : String(cString: strerror(Int32(error)))
-        if failure == nil {
+        if failure == nil, let coming {
             do throws(FileFailure) {
-                try adopt(file, checkpoint!, number: coming!.base, from: coming!.increment)
+                try adopt(file, checkpoint!, number: coming.base, from: coming.increment)
             } catch { failure = error.description }
         } else {
+            // It was turned off meanwhile, or something failed.
+            failure = failure ?? String(cString: strerror(ECANCELED))
             directory.discard(file)
         }
         let now = first.now
@@ -364,17 +384,21 @@ public final class AppendOnlyFile: @unchecked Sendable {
     @inline(__always)
     public func pump() {
         guard let log else { return }
-        if isFlushing { return flush(log) }
+        if !ending.isEmpty { flushEnding() }
         if state != .off { log.pump(first) }
     }
 
-    private func flush(_ log: CommitLog) {
-        log.pump(first, .all)
-        guard log.isIdle else { return }
-        isFlushing = false
-        guard state == .off else { return }
-        if let file = log.close() { ended(file) }
-        leave(manifest)
+    private func flushEnding() {
+        ending.removeAll { log in
+            // What has failed is not tried for ever.
+            guard log.isIdle else {
+                log.pump(first, .all)
+                return false
+            }
+            while let file = log.close() { ended(file) }
+            return true
+        }
+        if ending.isEmpty, mustLeave { leave(manifest) }
     }
 
     /// The first loop's periodic look: what waits is written, and rewriting begins when it is time.
@@ -405,9 +429,10 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     // MARK: Failures; on the first loop
 
-    private func failed(_ code: Int) {
+    private func failed(_ code: Int, _ log: CommitLog) {
+        guard log === self.log, state != .off else { return }
         let why = String(cString: strerror(Int32(code)))
-        if log!.policy == .always, state == .on {
+        if log.policy == .always, state == .on {
             server.fail("""
                 Can't recover from AOF write error when the AOF fsync policy is 'always': \(why). Exiting...
                 """)
@@ -418,34 +443,34 @@ public final class AppendOnlyFile: @unchecked Sendable {
         server.busyness.setUnwritable("MISCONF Errors writing to the AOF file: \(why)")
     }
 
-    private func recovered() {
+    private func recovered(_ log: CommitLog) {
+        guard log === self.log, state != .off else { return }
         server.busyness.setUnwritable(nil)
         server.log(.warning, "AOF write error looks solved. The server can write again.")
     }
 
     // MARK: The end
 
-    /// Makes everything appended durable, while nothing else runs; false if that failed.
-    @discardableResult
-    func finish() -> Bool {
-        guard let log, state != .off else { return true }
+    /// After all loops have ended: makes everything appended durable; false if that failed.
+    public func end() -> Bool {
+        checkpoint?.snapshot.abandon()
         while let checkpoint, !checkpoint.snapshot.isOver {
             for worker in server.store.workers {
                 _ = worker.background()
                 directory.carryOut(worker)
             }
         }
-        repeat {
-            log.pump(first, .all)
+        if state != .off {
+            ending.append(log!)
+            // Once more, even if it has failed.
+            log!.pump(first, .all)
             directory.carryOut(first)
-        } while !log.isIdle
-        if let file = log.close() { ended(file) }
-        return log.failure == 0
-    }
-
-    /// After all loops have ended.
-    public func end() -> Bool {
-        checkpoint?.snapshot.abandon()
-        return finish()
+        }
+        while !ending.isEmpty {
+            flushEnding()
+            directory.carryOut(first)
+        }
+        if mustLeave { leave(manifest) }
+        return state == .off || log!.failure == 0
     }
 }
