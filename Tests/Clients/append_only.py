@@ -200,6 +200,28 @@ def switched(tierd, again, check, wait_until):
     server.stop()
 
 
+def policy_refused(tierd, check, wait_until):
+    """appendfsync that needs a file which cannot be created is refused: all settings of the command stay, and nobody waits."""
+    server = tierd("aof-policy", *DEBUG)
+    client = server.client()
+    client.set("a", 1)
+    before = manifest(server)
+    # Where the next increment belongs there is something else.
+    next_one = f"{directory(server)}/appendonly.aof.{int(before[-1][3]) + 1}.incr.aof"
+    os.mkdir(next_one)
+    try:
+        client.execute_command("CONFIG", "SET", "hz", "50", "appendfsync", "always")
+        check(False, "accepted")
+    except redis.ResponseError as error:
+        check("'appendfsync'" in str(error), error)
+    check(client.config_get("appendfsync")["appendfsync"] == "everysec" and client.config_get("hz")["hz"] == "10", "as before")
+    check(client.set("b", 1) and client.get("b") == b"1" and manifest(server) == before, "served")
+    os.rmdir(next_one)
+    check(client.config_set("appendfsync", "always") and client.set("c", 1), "accepted")
+    check(facts(client)["aof_commits_durable"] == facts(client)["aof_commits"], "durable")
+    server.stop()
+
+
 def rewritten_by_itself(tierd, check, wait_until):
     """auto-aof-rewrite-*: a file that has doubled is rewritten, and old files go."""
     server = tierd("aof-auto", *DEBUG, "--auto-aof-rewrite-min-size", "1mb")

@@ -216,17 +216,17 @@ public final class AppendOnlyFile: @unchecked Sendable {
         server.store.log.keepsRetired = false
     }
 
-    /// CONFIG SET appendfsync.
-    func policyChanged() {
-        guard let log, state != .off, log.policy != configuration.appendSync else { return }
-        let wasDirect = log.policy == .always
-        log.policy = configuration.appendSync
-        if wasDirect != (log.policy == .always) {
-            do throws(FileFailure) { try turn() } catch {
-                server.log(.warning, "append-only file: \(error)")
-            }
+    /// CONFIG SET appendfsync. Errors: the increment it needs cannot be created, or what there is cannot be
+    /// written: nobody could be promised more. All is as it was then.
+    func policyChanged() throws(FileFailure) {
+        let policy = configuration.appendSync
+        guard let log, state != .off, log.policy != policy else { return }
+        if (log.policy == .always) != (policy == .always) {
+            if log.failure != 0 { throw FileFailure(String(cString: strerror(Int32(log.failure)))) }
+            try turn()
         }
-        holdsReplies = state == .on && log.policy == .always
+        log.policy = policy
+        holdsReplies = state == .on && policy == .always
     }
 
     // MARK: Files
@@ -240,7 +240,14 @@ public final class AppendOnlyFile: @unchecked Sendable {
         let part = AOFManifest.Part(
             name: incrementName(number), number: number, kind: .increment, first: log.sequenceOfNextFile)
         manifest.parts.append(part)
-        if isFirst || state == .on || manifest.base != nil { try write(manifest) }
+        if isFirst || state == .on || manifest.base != nil {
+            do throws(FileFailure) { try write(manifest) } catch {
+                manifest.parts.removeLast()
+                // Empty it does no harm, even if the manifest names it after all.
+                directory.close(file, at: 0)
+                throw error
+            }
+        }
         facts_.withLock { $0.closedBytes += log.fileBytes }
         log.turn(to: CommitFile(file, number: number, isDirect: isDirect))
     }
