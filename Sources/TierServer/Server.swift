@@ -50,6 +50,8 @@ public final class Server: @unchecked Sendable {
             signals = try Descriptors.signals([SIGTERM, SIGINT])
         } catch { throw StartError(description: error.description) }
         signal(SIGPIPE, SIG_IGN)
+        // A limit on the size of files is an error of a write (EFBIG).
+        signal(SIGXFSZ, SIG_IGN)
         if chdir(configuration.dir) != 0 {
             throw StartError(
                 description: "dir \(configuration.dir): \(SystemError.text(of: errno))")

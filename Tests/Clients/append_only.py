@@ -2,6 +2,7 @@
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -220,6 +221,34 @@ def policy_refused(tierd, check, wait_until):
     check(client.config_set("appendfsync", "always") and client.set("c", 1), "accepted")
     check(facts(client)["aof_commits_durable"] == facts(client)["aof_commits"], "durable")
     server.stop()
+
+
+def write_fails(tierd, check, wait_until):
+    """The file cannot be written any more: MISCONF, until a rewrite has put new files in its place."""
+    options = [*DEBUG, "--io-threads", "1", "--auto-aof-rewrite-percentage", "0"]
+    server = tierd("aof-limit", *options)
+    client = server.client()
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+
+    def until_refused():
+        deadline, last = time.monotonic() + 60, None
+        while time.monotonic() < deadline:
+            value = os.urandom(10_000)
+            try:
+                client.set("k", value)
+                last = value
+            except redis.ResponseError as error:
+                check(str(error).startswith("MISCONF Errors writing to the AOF file"), error)
+                check(client.get("k") == last and facts(client)["aof_last_write_status"] == "err", "reads are served")
+                return last
+        check(False, "never refused")
+
+    until_refused()
+    client.bgrewriteaof()
+    wait_until(lambda: facts(client)["aof_last_write_status"] == "ok", "a rewrite ends it")
+    client.set("after", 1)
+    wait_until(lambda: is_written(client) and facts(client)["aof_commits"] == facts(client)["aof_commits_durable"], "durable")
+    return server, options, until_refused()
 
 
 def rewritten_by_itself(tierd, check, wait_until):

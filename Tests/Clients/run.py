@@ -907,6 +907,10 @@ def aof_policy_refused():
     append_only.policy_refused(tierd, check, wait_until)
 
 
+def aof_write_fails():
+    append_only.write_fails(tierd, check, wait_until)
+
+
 def aof_rewritten_by_itself():
     append_only.rewritten_by_itself(tierd, check, wait_until)
 
@@ -1011,7 +1015,7 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, flipped_bit, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched, aof_policy_refused,
+        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched, aof_policy_refused, aof_write_fails,
         aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, checkpoint_expired,
         checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]

@@ -39,6 +39,9 @@ public final class AppendOnlyFile: @unchecked Sendable {
     private var coming: (base: Int, increment: Int)?
     /// Unix milliseconds before which rewriting is not tried again.
     private var retryAt: Int64 = 0
+    /// Unix milliseconds at which a rewrite is tried that puts an end to a failure.
+    private var healAt: Int64 = 0
+    private static let healMilliseconds: Int64 = 10_000
     /// Replies wait until what they tell of is durable.
     public private(set) var holdsReplies = false
 
@@ -349,7 +352,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     /// There is a base: who is answered from now on is promised what the policy says.
     private func enterWithBase() {
-        guard state == .waiting, manifest.base != nil, !isRewriting else { return }
+        guard state == .waiting, manifest.base != nil, !isRewriting, log!.failure == 0 else { return }
         server.standAlone { enter(.on) }
         server.ready()
     }
@@ -367,6 +370,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         for part in manifest.parts where !next.parts.contains(part) { directory.delete(path(part.name)) }
         manifest = next
         facts_.withLock { $0.baseBytes = bytes }
+        log!.drop(before: increment, first)
     }
 
     /// Whether the checkpoint of the end is the base of the next start; everything is flushed.
@@ -415,8 +419,11 @@ public final class AppendOnlyFile: @unchecked Sendable {
         enterWithBase()
         let facts = self.facts, now = first.now
         guard facts.rewriteStartedAt == nil, !server.saver.isRunning, now >= retryAt else { return }
-        guard facts.isScheduled || isLarge(facts) || server.store.log.wantsCheckpoint else { return }
+        let heals = log.failure != 0 && now >= healAt
+        guard facts.isScheduled || heals || isLarge(facts) || server.store.log.wantsCheckpoint
+        else { return }
         retryAt = now + 1000
+        if heals { healAt = now + AppendOnlyFile.healMilliseconds }
         server.standAlone { try? rewrite() }
     }
 
@@ -446,7 +453,10 @@ public final class AppendOnlyFile: @unchecked Sendable {
         }
         if !server.busyness.isUnwritable {
             server.log(.warning, "Error writing to the AOF file: \(why). Writes are refused until it is gone")
+            healAt = first.now + AppendOnlyFile.healMilliseconds
         }
+        // Writing it again proves nothing: a new base must take its place, at once.
+        if log.needsBase { healAt = min(healAt, first.now) }
         server.busyness.setUnwritable("MISCONF Errors writing to the AOF file: \(why)")
     }
 
