@@ -414,6 +414,11 @@ extension Server {
             return true
         } catch {
             log.write(.warning, "Error writing the checkpoint: \(error)")
+            if state.appendOnly.hasFailed {
+                log.write(.warning, """
+                    The append-only file has failed before: what was acknowledged since is lost
+                    """)
+            }
             return false
         }
     }

@@ -244,10 +244,13 @@ public final class Server: @unchecked Sendable {
         let isFlushed = state.appendOnly.end()
         // One that runs is abandoned.
         _ = state.saver.end(saving: false)
-        var isSaved = leaveTierFile(dropping: isLoading || savesAtEnd == false)
+        let drops = isLoading || savesAtEnd == false
+        var isSaved = leaveTierFile(dropping: drops)
+        // The checkpoint is its base, whatever became of the rest.
+        let isKept = isFlushed || isSaved && !drops
         let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
         if saves, !isLoading { isSaved = state.saver.end(saving: true) && isSaved }
-        return isSaved && isFlushed
+        return isSaved && isKept
     }
 
     private func makeLoop(_ index: Int) throws(StartError) -> EventLoop {

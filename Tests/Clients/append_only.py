@@ -223,8 +223,9 @@ def policy_refused(tierd, check, wait_until):
     server.stop()
 
 
-def write_fails(tierd, check, wait_until):
-    """The file cannot be written any more: MISCONF, until a rewrite has put new files in its place."""
+def write_fails(tierd, again, check, wait_until):
+    """The file cannot be written any more: MISCONF, until a rewrite has put new files in its place. Stopped while it lasts, a server
+    leaves everything that was acknowledged."""
     options = [*DEBUG, "--io-threads", "1", "--auto-aof-rewrite-percentage", "0"]
     server = tierd("aof-limit", *options)
     client = server.client()
@@ -248,7 +249,12 @@ def write_fails(tierd, check, wait_until):
     wait_until(lambda: facts(client)["aof_last_write_status"] == "ok", "a rewrite ends it")
     client.set("after", 1)
     wait_until(lambda: is_written(client) and facts(client)["aof_commits"] == facts(client)["aof_commits_durable"], "durable")
-    return server, options, until_refused()
+    last = until_refused()
+    check(server.stop() == 0, "exit status")
+    server = again(server, *options)
+    client = server.client()
+    check(client.get("k") == last and client.get("after") == b"1", "what was acknowledged is there")
+    server.stop()
 
 
 def rewritten_by_itself(tierd, check, wait_until):

@@ -908,7 +908,7 @@ def aof_policy_refused():
 
 
 def aof_write_fails():
-    append_only.write_fails(tierd, check, wait_until)
+    append_only.write_fails(tierd, again, check, wait_until)
 
 
 def aof_rewritten_by_itself():

@@ -373,8 +373,11 @@ public final class AppendOnlyFile: @unchecked Sendable {
         log!.drop(before: increment, first)
     }
 
-    /// Whether the checkpoint of the end is the base of the next start; everything is flushed.
-    public var isKept: Bool { state == .on && log!.failure == 0 }
+    /// Whether the checkpoint of the end is the base of the next start. It needs nothing of the files before,
+    /// which may have failed, or never have had a base.
+    public var isKept: Bool { state != .off }
+    /// What was acknowledged since is in no file.
+    public var hasFailed: Bool { state != .off && log!.failure != 0 }
 
     /// A checkpoint of everything, written when nothing changes any more, is the base; nothing follows it.
     public func end(with file: DiskFile, _ checkpoint: Checkpoint) throws(FileFailure) {
