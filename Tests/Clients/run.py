@@ -492,6 +492,21 @@ def flipped_bit():
 def memory_is_bounded():
     """Growth that the words of a request do not show is refused or waited for as any other."""
     server = Server("bounded", [TIERD, "--tier-max-bytes", "64mb", "--io-threads", "1", "--maxmemory", "96mb"])
+    check(client.save() and client.info("persistence")["rdb_last_bgsave_unreadable_keys"] == 0, "and is saved")
+    server.stop()
+
+
+def retired_segments():
+    """Segments that have emptied are kept for the append-only file's base, and told."""
+    server = tierd("retired", "--io-threads", "1", "--appendonly", "yes", "--tier-segment-bytes", "64kb")
+    client = server.client()
+    for _ in range(2):
+        for i in range(100):
+            client.set(f"k{i}", os.urandom(8000))
+        client.execute_command("TIER", "DEMOTE", *[f"k{i}" for i in range(100)])
+    wait_until(lambda: client.info("tier")["tier_segments_retired"] > 0, "retired segments")
+    shown = subprocess.run([TIERCTL, "stats", "-s", server.path], capture_output=True, text=True)
+    check("kept for the append-only file's base: " in shown.stdout, shown)
     client = server.client()
     def refuses(*words):
         try:
@@ -1012,7 +1027,7 @@ def run(test, *arguments):
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
         reply_larger_than_a_send, output_limits, pause, conditional_writes, command_tables, maxmemory_lowered, disconnect_while_reading,
-        disconnect_while_sending, start_is_refused, allocations, flipped_bit, last_database,
+        disconnect_while_sending, start_is_refused, allocations, flipped_bit, retired_segments, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched, aof_policy_refused, aof_write_fails,
