@@ -55,6 +55,8 @@ public final class Configuration: @unchecked Sendable {
         public var changes: UInt64
     }
     public var savePoints: [SavePoint] = []
+    /// stop-writes-on-bgsave-error: with save points, nothing is written while the last save has failed.
+    public var stopsWritesUnsaved = true
     public var dbfilename = "dump.rdb"
     /// An RDB file to begin with, wherever it is.
     public var load = ""

@@ -378,7 +378,8 @@ struct Dispatcher: ~Copyable {
             return .done
         }
         if front.busyness.isBusy, session !== front.replay,
-            let refusal = front.busyness.refusal(of: command) {
+            let refusal = front.busyness.refusal(
+                of: command, writes: command.name == "exec" && (session.transaction?.writes ?? false)) {
             command.rejected += 1
             reject(front, session, refusal)
             return .done

@@ -14,6 +14,7 @@ extension Info {
             ("rdb_last_save_time", "\(saves.lastSaved)"),
             ("rdb_last_bgsave_status", saves.lastSucceeded ? "ok" : "err"),
             ("rdb_last_bgsave_time_sec", "\(saves.lastSeconds)"),
+            ("rdb_last_bgsave_unreadable_keys", "\(saves.unreadable)"),
             ("rdb_current_bgsave_time_sec", saves.startedAt.map { "\((now - $0) / 1000)" } ?? "-1"),
             ("rdb_saves", "\(saves.count)"), ("rdb_last_cow_size", "0"), 
             ("rdb_last_load_keys_expired", "\(server.lastLoad?.keysExpired ?? 0)"),
@@ -25,6 +26,7 @@ extension Info {
             ("backup_in_progress", backups.running == nil ? "0" : "1"), ("backups_taken", "\(backups.count)"),
             ("backup_last_name", backups.path), ("backup_last_time", "\(backups.endedAt)"),
             ("backup_last_status", backups.failure == nil ? "ok" : "err"),
+            ("backup_last_unreadable_keys", "\(backups.unreadable)"),
         ]
         rows += [("module_fork_in_progress", "0"), ("module_fork_last_cow_size", "0")]
         rows += [
@@ -57,7 +59,7 @@ extension Info {
             ("aof_last_bgrewrite_status", facts.lastRewriteSucceeded ? "ok" : "err"),
             ("aof_rewrites", "\(facts.rewrites)"),
             ("aof_rewrites_consecutive_failures", "\(facts.failures)"),
-            ("aof_last_write_status", server.busyness.isUnwritable ? "err" : "ok"),
+            ("aof_last_write_status", file.hasFailed ? "err" : "ok"),
             ("aof_last_cow_size", "0"),
         ]
         guard let log = file.log, file.state != .off else { return rows }

@@ -70,8 +70,10 @@ public final class Busyness: Sendable {
     private let running = Atomic<Int>(0)
     private let tickets = Atomic<UInt64>(0)
     private let loading = Atomic<Bool>(false)
-    /// Why nothing may be written; nil while it may.
-    private let unwritable = Mutex<String?>(nil)
+    /// What keeps writes from running; who is first is told.
+    enum Obstacle: Int { case snapshot, appendOnly }
+    /// Why nothing may be written, by obstacle; nil while it may.
+    private let obstacles = Mutex<[String?]>([nil, nil])
     private let refusesWrites = Atomic<Bool>(false)
     /// The process is to end, whatever runs.
     private let ending = Atomic<Bool>(false)
@@ -91,10 +93,13 @@ public final class Busyness: Sendable {
     /// Writes are refused: what they change could not be kept.
     public var isUnwritable: Bool { refusesWrites.load(ordering: .relaxed) }
 
-    func setUnwritable(_ why: String?) {
-        unwritable.withLock { $0 = why }
-        guard refusesWrites.exchange(why != nil, ordering: .relaxed) != (why != nil) else { return }
-        running.add(why != nil ? 1 : -1, ordering: .acquiringAndReleasing)
+    func setUnwritable(_ why: String?, by obstacle: Obstacle) {
+        obstacles.withLock {
+            $0[obstacle.rawValue] = why
+            let refuses = $0 != [nil, nil]
+            guard refusesWrites.exchange(refuses, ordering: .relaxed) != refuses else { return }
+            running.add(refuses ? 1 : -1, ordering: .acquiringAndReleasing)
+        }
     }
 
     var isEnding: Bool { ending.load(ordering: .relaxed) }
@@ -108,13 +113,14 @@ public final class Busyness: Sendable {
     }
 
     /// What a client is told that wants to run a command now; nil: it may.
-    func refusal(of command: Command) -> CommandError? {
+    /// `writes`: of a transaction, that a command of it does.
+    func refusal(of command: Command, writes: Bool = false) -> CommandError? {
         if isLoading {
             if command.flags.contains(.loading) { return nil }
             return .message("LOADING Redis is loading the dataset in memory")
         }
-        if isUnwritable, command.flags.contains(.write) || command.name == "ping",
-            let why = unwritable.withLock({ $0 }) { return .message(why) }
+        if isUnwritable, command.flags.contains(.write) || command.name == "ping" || writes,
+            let why = obstacles.withLock({ $0.lazy.compactMap { $0 }.first }) { return .message(why) }
         if !hasSlowScript { return nil }
         return command.flags.contains(.allowBusy) ? nil : .message(refusal)
     }

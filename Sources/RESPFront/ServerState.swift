@@ -96,6 +96,7 @@ public final class ServerState: @unchecked Sendable {
     func applySettings() {
         store.policy = configuration.maxmemoryPolicy
         store.encodingLimits = configuration.encodingLimits
+        saver.applyRefusal()
         let slow = configuration.slowlogLogSlowerThan
         let spike = configuration.latencyMonitorThreshold
         let thresholds = [

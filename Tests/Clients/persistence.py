@@ -110,6 +110,32 @@ def bgsave_beside_writes(tierd, redis_server, check, wait_until, loops, memory):
     check(server.stop() == 0, "exit status")
 
 
+def writes_are_refused(server, check):
+    """stop-writes-on-bgsave-error: the last save has failed, and there are save points."""
+    client, refused = server.client(), "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."
+    check(client.set("k", "v") is True, "no save points")
+    with server.raw() as s:
+        s.sendall(b"MULTI\r\nSET k v\r\n")
+        while not s.recv(100).endswith(b"+QUEUED\r\n"):
+            pass
+        client.config_set("save", "3600 1")
+        s.sendall(b"EXEC\r\n")
+        got = s.recv(1000)
+        check(got.startswith(b"-EXECABORT Transaction discarded because of: MISCONF"), got)
+    for words in (["SET", "k", "v"], ["PING"], ["EVAL", "return redis.call('set', KEYS[1], 1)", 1, "k"]):
+        try:
+            client.execute_command(*words)
+            check(False, f"{words} ran")
+        except redis.ResponseError as error:
+            check(refused in str(error), error)
+    check(client.get("k") == b"v", "reads are served")
+    client.config_set("stop-writes-on-bgsave-error", "no")
+    check(client.set("k", "v") is True, "not wanted")
+    client.config_set("stop-writes-on-bgsave-error", "yes")
+    client.config_set("save", "")
+    check(client.set("k", "v") is True, "no save points again")
+
+
 def save_and_its_facts(tierd, check, wait_until):
     """SAVE waits while others are served; LASTSAVE, INFO, `save` points; what fails is said."""
     server = tierd("save", "--enable-debug-command", "yes", "--save", "")
@@ -152,9 +178,13 @@ def save_and_its_facts(tierd, check, wait_until):
     except redis.ResponseError:
         pass
     check(client.info("persistence")["rdb_last_bgsave_status"] == "err", "the failure is told")
+    writes_are_refused(server, check)
     check(client.get("k1") == b"v" * 500, "served")
     shutil.rmtree(server.directory + "/dump.rdb")
+    client.config_set("save", "3600 1")
     check(client.save() is True and client.info("persistence")["rdb_last_bgsave_status"] == "ok", "and again")
+    check(client.set("k", "v") is True, "a save that succeeds ends it")
+    client.config_set("save", "")
     # FLUSHALL: what was being saved is of no use, and the next save is of what there is then.
     client.bgsave()
     client.flushall()

@@ -485,13 +485,13 @@ def flipped_bit():
             errors += 1
     check(errors == 1, "exactly the damaged one fails")
     check(client.info("tier")["tier_crc_errors_total"] >= 1, "counted")
+    done = subprocess.run([TIERCTL, "backup", "-s", server.path], capture_output=True, text=True)
+    check(done.returncode == 2 and "WARNING: 1 keys are not in it" in done.stderr and "49 keys" in done.stdout, done)
+    facts = client.info("persistence")
+    check(facts["backup_last_status"] == "ok" and facts["backup_last_unreadable_keys"] == 1, facts)
+    check(client.save() and client.info("persistence")["rdb_last_bgsave_unreadable_keys"] == 1, "the same for SAVE")
+    check("dump.rdb: 1 keys are not in it" in open(server.log.name).read(), "told in the log")
     check(client.set("k7", "new") and client.get("k7") == b"new", "overwriting heals")
-    server.stop()
-
-
-def memory_is_bounded():
-    """Growth that the words of a request do not show is refused or waited for as any other."""
-    server = Server("bounded", [TIERD, "--tier-max-bytes", "64mb", "--io-threads", "1", "--maxmemory", "96mb"])
     check(client.save() and client.info("persistence")["rdb_last_bgsave_unreadable_keys"] == 0, "and is saved")
     server.stop()
 
@@ -507,6 +507,12 @@ def retired_segments():
     wait_until(lambda: client.info("tier")["tier_segments_retired"] > 0, "retired segments")
     shown = subprocess.run([TIERCTL, "stats", "-s", server.path], capture_output=True, text=True)
     check("kept for the append-only file's base: " in shown.stdout, shown)
+    server.stop()
+
+
+def memory_is_bounded():
+    """Growth that the words of a request do not show is refused or waited for as any other."""
+    server = Server("bounded", [TIERD, "--tier-max-bytes", "64mb", "--io-threads", "1", "--maxmemory", "96mb"])
     client = server.client()
     def refuses(*words):
         try:

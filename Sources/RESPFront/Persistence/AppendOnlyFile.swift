@@ -42,6 +42,8 @@ public final class AppendOnlyFile: @unchecked Sendable {
     /// Unix milliseconds at which a rewrite is tried that puts an end to a failure.
     private var healAt: Int64 = 0
     private static let healMilliseconds: Int64 = 10_000
+    /// Writes are refused because it cannot be written.
+    private var isRefusing = false
     /// Replies wait until what they tell of is durable.
     public private(set) var holdsReplies = false
 
@@ -203,7 +205,9 @@ public final class AppendOnlyFile: @unchecked Sendable {
             front.recordedChanges = front.keys.changes
         }
         holdsReplies = state == .on && configuration.appendSync == .always
-        if state == .off { server.busyness.setUnwritable(nil) }
+        guard state == .off else { return }
+        isRefusing = false
+        server.busyness.setUnwritable(nil, by: .appendOnly)
     }
 
     /// The server goes on without the file: what is in it is of the past from now on.
@@ -454,18 +458,20 @@ public final class AppendOnlyFile: @unchecked Sendable {
                 Can't recover from AOF write error when the AOF fsync policy is 'always': \(why). Exiting...
                 """)
         }
-        if !server.busyness.isUnwritable {
+        if !isRefusing {
+            isRefusing = true
             server.log(.warning, "Error writing to the AOF file: \(why). Writes are refused until it is gone")
             healAt = first.now + AppendOnlyFile.healMilliseconds
         }
         // Writing it again proves nothing: a new base must take its place, at once.
         if log.needsBase { healAt = min(healAt, first.now) }
-        server.busyness.setUnwritable("MISCONF Errors writing to the AOF file: \(why)")
+        server.busyness.setUnwritable("MISCONF Errors writing to the AOF file: \(why)", by: .appendOnly)
     }
 
     private func recovered(_ log: CommitLog) {
         guard log === self.log, state != .off else { return }
-        server.busyness.setUnwritable(nil)
+        isRefusing = false
+        server.busyness.setUnwritable(nil, by: .appendOnly)
         server.log(.warning, "AOF write error looks solved. The server can write again.")
     }
 
