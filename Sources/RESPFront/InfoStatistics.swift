@@ -6,8 +6,9 @@ extension Info {
     static func persistence(_ server: ServerState) -> Rows {
         let saves = server.saver.facts, now = server.fronts[0].worker.now
         var rows: Rows = [
-            ("loading", server.load == nil ? "0" : "1"), ("async_loading", "0"), ("current_cow_peak", "0"),
-            ("current_cow_size", "0"), ("current_cow_size_age", "0"), ("current_fork_perc", "0.00"),
+            ("loading", server.busyness.isLoading ? "1" : "0"), ("async_loading", "0"),
+            ("current_cow_peak", "0"), ("current_cow_size", "0"), ("current_cow_size_age", "0"),
+            ("current_fork_perc", "0.00"),
             ("current_save_keys_processed", "0"), ("current_save_keys_total", "0"),
             ("rdb_changes_since_last_save", "\(server.saver.changes)"),
             ("rdb_bgsave_in_progress", saves.startedAt == nil ? "0" : "1"),
@@ -36,10 +37,10 @@ extension Info {
             ("checkpoint_last_seconds", server.recovery.checkpointMilliseconds < 0
                 ? "-1" : fixed(Double(server.recovery.checkpointMilliseconds) / 1000, 3)),
         ]
-        if let load = server.load {
-            let (done, all) = load.progress, seconds = max(1, (now - load.began) / 1000)
+        if let (began, done, all) = server.loadFacts {
+            let seconds = max(1, (now - began) / 1000)
             rows += [
-                ("loading_start_time", "\(load.began / 1000)"), ("loading_total_bytes", "\(all)"),
+                ("loading_start_time", "\(began / 1000)"), ("loading_total_bytes", "\(all)"),
                 ("loading_rdb_used_mem", "0"), ("loading_loaded_bytes", "\(done)"),
                 ("loading_loaded_perc", fixed(Double(done) / Double(max(1, all)) * 100, 2)),
                 ("loading_eta_seconds", "\(done == 0 ? 1 : Int64(all - done) * seconds / Int64(done))"),

@@ -70,6 +70,7 @@ public final class Busyness: Sendable {
     private let running = Atomic<Int>(0)
     private let tickets = Atomic<UInt64>(0)
     private let loading = Atomic<Bool>(false)
+    private let reading = Atomic<Bool>(false)
     /// What keeps writes from running; who is first is told.
     enum Obstacle: Int { case snapshot, appendOnly }
     /// Why nothing may be written, by obstacle; nil while it may.
@@ -84,6 +85,11 @@ public final class Busyness: Sendable {
     public var hasSlowScript: Bool { scripts.load(ordering: .relaxed) != 0 }
     /// Everything is being loaded.
     public var isLoading: Bool { loading.load(ordering: .relaxed) }
+
+    /// Other threads have the keyspace: no key may be looked at.
+    var isReading: Bool { reading.load(ordering: .relaxed) }
+
+    func setReading(_ isReading: Bool) { reading.store(isReading, ordering: .relaxed) }
 
     func setLoading(_ isLoading: Bool) {
         guard loading.exchange(isLoading, ordering: .relaxed) != isLoading else { return }
@@ -116,14 +122,16 @@ public final class Busyness: Sendable {
     /// `writes`: of a transaction, that a command of it does.
     func refusal(of command: Command, writes: Bool = false) -> CommandError? {
         if isLoading {
-            if command.flags.contains(.loading) { return nil }
-            return .message("LOADING Redis is loading the dataset in memory")
+            if command.flags.contains(.loading), !isReading || !command.hasKeys { return nil }
+            return Busyness.loading
         }
         if isUnwritable, command.flags.contains(.write) || command.name == "ping" || writes,
             let why = obstacles.withLock({ $0.lazy.compactMap { $0 }.first }) { return .message(why) }
         if !hasSlowScript { return nil }
         return command.flags.contains(.allowBusy) ? nil : .message(refusal)
     }
+
+    static let loading = CommandError.message("LOADING Redis is loading the dataset in memory")
 
     /// What clients are told meanwhile (Redis 7.0).
     var refusal: String { Busyness.refusal(isFunction: functions.load(ordering: .relaxed) != 0) }

@@ -11,8 +11,8 @@ struct Backup: ParsableCommand {
             The server writes the file below `backups` in its `dir` while it serves clients. With a \
             directory it is copied there and deleted here. tierctl has to run on the server's machine: the \
             file is read to its end before success is told. redis-server 7.0 can load it, too.
-            Exit status: 0 when the backup is complete, 2 when it is there without keys whose values the server \
-            could not read, 1 when there is none.
+            Exit status: 0 when the backup is complete, 2 when it is there without keys whose values the \
+            server could not read, 1 when there is none.
             """)
 
     @OptionGroup var server: ServerOptions

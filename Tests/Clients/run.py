@@ -876,6 +876,10 @@ def loading():
     persistence.clients_are_told_of_loading(tierd, redis_server, check, wait_until)
 
 
+def loading_log():
+    persistence.told_while_the_log_is_read(tierd, check, wait_until)
+
+
 def last_save():
     persistence.last_save(tierd, check, wait_until)
 
@@ -1037,7 +1041,7 @@ if __name__ == "__main__":
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
         stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched, aof_policy_refused, aof_write_fails,
-        aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, checkpoint_expired,
+        aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, loading_log, last_save, checkpoint_expired,
         checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]

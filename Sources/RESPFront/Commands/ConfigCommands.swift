@@ -59,6 +59,10 @@ enum ConfigCommands {
                 (setting: $0, value: $0.value(call.configuration))
             }
         }
+        // What is being loaded would be taken for all there is (Redis 7.0 DENY_LOADING_CONFIG).
+        if call.server.busyness.isLoading, before.contains(where: { $0.setting.name == "appendonly" }) {
+            throw Busyness.loading
+        }
         let changed = try call.configuration.set(pairs)
         do throws(CommandError) {
             if changed.contains("appendonly") { try turnAppendOnly(call) }

@@ -177,8 +177,8 @@ public final class AppendOnlyFile: @unchecked Sendable {
         enter(.off)
     }
 
-    /// Nothing more comes: what was appended is being made durable, then their files are closed. More than one
-    /// if it is turned on and off faster than the disk writes.
+    /// Nothing more comes: what was appended is being made durable, then their files are closed. More than
+    /// one if it is turned on and off faster than the disk writes.
     private var ending: [CommitLog] = []
     /// The manifest does not say yet that the server went on without the files.
     private var mustLeave = false

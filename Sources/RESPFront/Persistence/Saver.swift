@@ -168,8 +168,8 @@ public final class Saver: @unchecked Sendable {
     private static let refusal = """
         MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
         Commands that may modify the data set are disabled, because this instance is configured to report \
-        errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the \
-        Redis logs for details about the RDB error.
+        errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check \
+        the Redis logs for details about the RDB error.
         """
 
     /// Nothing of what is being saved will be there: FLUSHALL, FLUSHDB, SHUTDOWN NOSAVE. The world stands
