@@ -43,8 +43,12 @@ extension Server {
             reading.hasEnded.store(true, ordering: .releasing)
             Descriptors.raise(event)
         }
-        var poll = pollfd(fd: event, events: Int16(POLLIN), revents: 0)
-        _ = Glibc.poll(&poll, 1, Reading.patience)
+        let deadline = reading.began + UInt64(Reading.patience) * 1_000_000
+        while !reading.hasEnded.load(ordering: .acquiring), csystem_monotonic_ns() < deadline {
+            var poll = pollfd(fd: event, events: Int16(POLLIN), revents: 0)
+            // Something else may have raised it.
+            if Glibc.poll(&poll, 1, Reading.patience) != 0 { usleep(100) }
+        }
         if reading.hasEnded.load(ordering: .acquiring) { return try begin(with: reading.result!.get()) }
         reading.isBeside.store(true, ordering: .relaxed)
         state.beginReading { [reading] in
