@@ -55,6 +55,8 @@ public final class Configuration: @unchecked Sendable {
         public var changes: UInt64
     }
     public var savePoints: [SavePoint] = []
+    /// stop-writes-on-bgsave-error: with save points, nothing is written while the last save has failed.
+    public var stopsWritesUnsaved = true
     public var dbfilename = "dump.rdb"
     /// An RDB file to begin with, wherever it is.
     public var load = ""
@@ -69,6 +71,9 @@ public final class Configuration: @unchecked Sendable {
     public var suspendsSync = false
     /// A torn end of the append-only file is cut off, not refused.
     public var loadsTruncated = true
+    /// Microseconds before each piece of the checkpoint or the log that is read at the start: for tests
+    /// (Redis 7.0 has it too, before each key).
+    public var keyLoadDelay = 0
     /// The append-only file is rewritten when it has grown by so many percent, and is larger than so many
     /// bytes; 0 percent: never by itself.
     public var rewritePercentage = 100

@@ -163,7 +163,7 @@ struct Dispatcher: ~Copyable {
     private mutating func prepare(
         _ front: Front, _ session: Session, _ input: UnsafeMutableRawPointer, _ parsed: Int
     ) {
-        let worker = front.worker
+        let worker = front.worker, mayLook = !front.busyness.isReading
         for i in 0..<parsed {
             let request = requests + i
             guard request.pointee.count > 0 else { continue }
@@ -172,7 +172,7 @@ struct Dispatcher: ~Copyable {
             guard let row = front.table.find(arguments[0]) else { continue }
             request.pointee.command = row
             let key = row._withUnsafeGuaranteedRef { $0.singleKey }
-            guard key > 0, key < arguments.count else { continue }
+            guard key > 0, key < arguments.count, mayLook else { continue }
             request.pointee.key = key
             request.pointee.hash = worker.hash(arguments[key])
             if parsed > 1 { worker.prefetchStripe(request.pointee.hash) }
@@ -378,7 +378,8 @@ struct Dispatcher: ~Copyable {
             return .done
         }
         if front.busyness.isBusy, session !== front.replay,
-            let refusal = front.busyness.refusal(of: command) {
+            let refusal = front.busyness.refusal(
+                of: command, writes: command.name == "exec" && (session.transaction?.writes ?? false)) {
             command.rejected += 1
             reject(front, session, refusal)
             return .done

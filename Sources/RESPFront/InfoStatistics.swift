@@ -7,14 +7,15 @@ extension Info {
         let saves = server.saver.facts, now = server.fronts[0].worker.now
         var rows: Rows = [
             ("loading", server.busyness.isLoading ? "1" : "0"), ("async_loading", "0"),
-            ("current_cow_peak", "0"),
-            ("current_cow_size", "0"), ("current_cow_size_age", "0"), ("current_fork_perc", "0.00"),
+            ("current_cow_peak", "0"), ("current_cow_size", "0"), ("current_cow_size_age", "0"),
+            ("current_fork_perc", "0.00"),
             ("current_save_keys_processed", "0"), ("current_save_keys_total", "0"),
             ("rdb_changes_since_last_save", "\(server.saver.changes)"),
             ("rdb_bgsave_in_progress", saves.startedAt == nil ? "0" : "1"),
             ("rdb_last_save_time", "\(saves.lastSaved)"),
             ("rdb_last_bgsave_status", saves.lastSucceeded ? "ok" : "err"),
             ("rdb_last_bgsave_time_sec", "\(saves.lastSeconds)"),
+            ("rdb_last_bgsave_unreadable_keys", "\(saves.unreadable)"),
             ("rdb_current_bgsave_time_sec", saves.startedAt.map { "\((now - $0) / 1000)" } ?? "-1"),
             ("rdb_saves", "\(saves.count)"), ("rdb_last_cow_size", "0"), 
             ("rdb_last_load_keys_expired", "\(server.lastLoad?.keysExpired ?? 0)"),
@@ -26,6 +27,7 @@ extension Info {
             ("backup_in_progress", backups.running == nil ? "0" : "1"), ("backups_taken", "\(backups.count)"),
             ("backup_last_name", backups.path), ("backup_last_time", "\(backups.endedAt)"),
             ("backup_last_status", backups.failure == nil ? "ok" : "err"),
+            ("backup_last_unreadable_keys", "\(backups.unreadable)"),
         ]
         rows += [("module_fork_in_progress", "0"), ("module_fork_last_cow_size", "0")]
         rows += [
@@ -35,10 +37,10 @@ extension Info {
             ("checkpoint_last_seconds", server.recovery.checkpointMilliseconds < 0
                 ? "-1" : fixed(Double(server.recovery.checkpointMilliseconds) / 1000, 3)),
         ]
-        if let load = server.load {
-            let (done, all) = load.progress, seconds = max(1, (now - load.began) / 1000)
+        if let (began, done, all) = server.loadFacts {
+            let seconds = max(1, (now - began) / 1000)
             rows += [
-                ("loading_start_time", "\(load.began / 1000)"), ("loading_total_bytes", "\(all)"),
+                ("loading_start_time", "\(began / 1000)"), ("loading_total_bytes", "\(all)"),
                 ("loading_rdb_used_mem", "0"), ("loading_loaded_bytes", "\(done)"),
                 ("loading_loaded_perc", fixed(Double(done) / Double(max(1, all)) * 100, 2)),
                 ("loading_eta_seconds", "\(done == 0 ? 1 : Int64(all - done) * seconds / Int64(done))"),
@@ -58,7 +60,7 @@ extension Info {
             ("aof_last_bgrewrite_status", facts.lastRewriteSucceeded ? "ok" : "err"),
             ("aof_rewrites", "\(facts.rewrites)"),
             ("aof_rewrites_consecutive_failures", "\(facts.failures)"),
-            ("aof_last_write_status", server.busyness.isUnwritable ? "err" : "ok"),
+            ("aof_last_write_status", file.hasFailed ? "err" : "ok"),
             ("aof_last_cow_size", "0"),
         ]
         guard let log = file.log, file.state != .off else { return rows }

@@ -70,8 +70,11 @@ public final class Busyness: Sendable {
     private let running = Atomic<Int>(0)
     private let tickets = Atomic<UInt64>(0)
     private let loading = Atomic<Bool>(false)
-    /// Why nothing may be written; nil while it may.
-    private let unwritable = Mutex<String?>(nil)
+    private let reading = Atomic<Bool>(false)
+    /// What keeps writes from running; who is first is told.
+    enum Obstacle: Int { case snapshot, appendOnly }
+    /// Why nothing may be written, by obstacle; nil while it may.
+    private let obstacles = Mutex<[String?]>([nil, nil])
     private let refusesWrites = Atomic<Bool>(false)
     /// The process is to end, whatever runs.
     private let ending = Atomic<Bool>(false)
@@ -83,6 +86,11 @@ public final class Busyness: Sendable {
     /// Everything is being loaded.
     public var isLoading: Bool { loading.load(ordering: .relaxed) }
 
+    /// Other threads have the keyspace: no key may be looked at.
+    var isReading: Bool { reading.load(ordering: .relaxed) }
+
+    func setReading(_ isReading: Bool) { reading.store(isReading, ordering: .relaxed) }
+
     func setLoading(_ isLoading: Bool) {
         guard loading.exchange(isLoading, ordering: .relaxed) != isLoading else { return }
         running.add(isLoading ? 1 : -1, ordering: .acquiringAndReleasing)
@@ -91,10 +99,13 @@ public final class Busyness: Sendable {
     /// Writes are refused: what they change could not be kept.
     public var isUnwritable: Bool { refusesWrites.load(ordering: .relaxed) }
 
-    func setUnwritable(_ why: String?) {
-        unwritable.withLock { $0 = why }
-        guard refusesWrites.exchange(why != nil, ordering: .relaxed) != (why != nil) else { return }
-        running.add(why != nil ? 1 : -1, ordering: .acquiringAndReleasing)
+    func setUnwritable(_ why: String?, by obstacle: Obstacle) {
+        obstacles.withLock {
+            $0[obstacle.rawValue] = why
+            let refuses = $0 != [nil, nil]
+            guard refusesWrites.exchange(refuses, ordering: .relaxed) != refuses else { return }
+            running.add(refuses ? 1 : -1, ordering: .acquiringAndReleasing)
+        }
     }
 
     var isEnding: Bool { ending.load(ordering: .relaxed) }
@@ -108,16 +119,19 @@ public final class Busyness: Sendable {
     }
 
     /// What a client is told that wants to run a command now; nil: it may.
-    func refusal(of command: Command) -> CommandError? {
+    /// `writes`: of a transaction, that a command of it does.
+    func refusal(of command: Command, writes: Bool = false) -> CommandError? {
         if isLoading {
-            if command.flags.contains(.loading) { return nil }
-            return .message("LOADING Redis is loading the dataset in memory")
+            if command.flags.contains(.loading), !isReading || !command.hasKeys { return nil }
+            return Busyness.loading
         }
-        if isUnwritable, command.flags.contains(.write) || command.name == "ping",
-            let why = unwritable.withLock({ $0 }) { return .message(why) }
+        if isUnwritable, command.flags.contains(.write) || command.name == "ping" || writes,
+            let why = obstacles.withLock({ $0.lazy.compactMap { $0 }.first }) { return .message(why) }
         if !hasSlowScript { return nil }
         return command.flags.contains(.allowBusy) ? nil : .message(refusal)
     }
+
+    static let loading = CommandError.message("LOADING Redis is loading the dataset in memory")
 
     /// What clients are told meanwhile (Redis 7.0).
     var refusal: String { Busyness.refusal(isFunction: functions.load(ordering: .relaxed) != 0) }

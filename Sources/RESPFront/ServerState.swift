@@ -96,6 +96,7 @@ public final class ServerState: @unchecked Sendable {
     func applySettings() {
         store.policy = configuration.maxmemoryPolicy
         store.encodingLimits = configuration.encodingLimits
+        saver.applyRefusal()
         let slow = configuration.slowlogLogSlowerThan
         let spike = configuration.latencyMonitorThreshold
         let thresholds = [
@@ -139,6 +140,30 @@ public final class ServerState: @unchecked Sendable {
         guard configuration.appendOnly else { return }
         try appendOnly.begin(at: nil)
         if appendOnly.state == .waiting { busyness.setLoading(true) }
+    }
+
+    /// Threads beside the loops read what there is. `progress`: bytes done with, and in all.
+    public func beginReading(_ progress: @escaping () -> (done: Int, of: Int)) {
+        readingProgress = progress
+        busyness.setReading(true)
+        busyness.setLoading(true)
+    }
+    private var readingProgress: (() -> (done: Int, of: Int))?
+
+    /// They have ended, and files are loaded from now on, if there are. The world stands still.
+    public func endReading() {
+        guard readingProgress != nil else { return }
+        readingProgress = nil
+        busyness.setReading(false)
+        if load == nil, appendOnly.state != .waiting { ready() }
+    }
+
+    /// What INFO tells of what is being loaded; `began` in Unix milliseconds.
+    var loadFacts: (began: Int64, done: Int, of: Int)? {
+        if let load { return (load.began, load.progress.done, load.progress.of) }
+        guard let readingProgress else { return nil }
+        let (done, all) = readingProgress()
+        return (startedAt, min(done, all), all)
     }
 
     /// A file is being loaded: what there is is not yet in memory.
@@ -251,7 +276,7 @@ public final class ServerState: @unchecked Sendable {
     }
 
     /// Runs `body` while the world stands still, as it may do already.
-    func standAlone(_ body: () -> Void) {
+    public func standAlone(_ body: () -> Void) {
         if isAlone { return body() }
         runAlone {
             isAlone = true

@@ -25,7 +25,7 @@ extension SettingTable {
     }
 
     private static let yes = [
-        "rdbcompression", "activerehashing", "stop-writes-on-bgsave-error", "repl-diskless-sync",
+        "rdbcompression", "activerehashing", "repl-diskless-sync",
         "aof-rewrite-incremental-fsync", "cluster-require-full-coverage",
         "rdb-save-incremental-fsync", "aof-use-rdb-preamble",
         "jemalloc-bg-thread", "cluster-allow-pubsubshard-when-down", "crash-log-enabled",
@@ -115,6 +115,7 @@ extension SettingTable {
                             Configuration.SavePoint(seconds: Int64(numbers[$0]), changes: numbers[$0 + 1])
                         }
                     })),
+            Setting("stop-writes-on-bgsave-error", .flag, .flag(\.stopsWritesUnsaved)),
             Setting(
                 "notify-keyspace-events", .checked(isList: false, SettingChecks.events),
                 .property(

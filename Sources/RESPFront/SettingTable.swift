@@ -120,6 +120,7 @@ enum SettingTable {
             .text(\.appendDirectory)),
         Setting("no-appendfsync-on-rewrite", .flag, .flag(\.suspendsSync)),
         Setting("aof-load-truncated", .flag, .flag(\.loadsTruncated)),
+        Setting("key-load-delay", .integer(count), .live, .number(\.keyLoadDelay), isHidden: true),
         Setting("auto-aof-rewrite-percentage", .integer(count), .number(\.rewritePercentage)),
         Setting("auto-aof-rewrite-min-size", .memory(any), .number(\.rewriteMinBytes)),
     ]

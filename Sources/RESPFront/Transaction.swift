@@ -15,6 +15,7 @@ final class Transaction {
     private(set) var runsAlone = false
 
     var count: Int { rows.count }
+    var writes: Bool { flags.contains(.write) }
     var memory: Int { requests.memory + rows.count * 16 }
 
     func append(_ row: Command, _ arguments: Arguments) {

@@ -223,6 +223,16 @@ final class CrashLife {
 
     // MARK: Its end
 
+    /// Whether writes are accepted again some time after a fault.
+    func heals(_ random: inout Random) -> Bool {
+        for _ in 0..<5000 where server.busyness.isUnwritable && !hasEnded {
+            now += 20
+            turn(&random)
+            take()
+        }
+        return !server.busyness.isUnwritable || hasEnded
+    }
+
     var rewrites: Int { server.appendOnly.rewriteCount }
 
     /// The names of the files that remain, in the file system.

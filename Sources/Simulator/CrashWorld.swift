@@ -73,6 +73,10 @@ public final class CrashWorld {
                 options, directory, names, failing: number == 0 ? failing : 0, now: now, monotonic, &random)
             if number > 0 || report.problem != nil { check(life) }
             if report.problem == nil { live(life, steps: steps / 2 + Int(random.below(UInt64(steps)))) }
+            if number == 0, failing > 0, report.problem == nil, !life.hasEnded {
+                if !life.heals(&random) { report.problem = "writes are refused for ever" }
+                live(life, steps: steps)
+            }
             now = life.now
             monotonic = life.monotonic
             if number == 0 { report.requests = life.files.requests }

@@ -28,8 +28,7 @@ struct Faults {
 final class SimulatedDisk {
     private let space: AddressSpace
     private let faults: Faults
-    private var pending: [(request: DiskRequest, due: Int)] = []
-    private(set) var turn = 0
+    private var pending = PendingRequests()
     private(set) var completed = 0
     private(set) var failed = 0
 
@@ -42,21 +41,14 @@ final class SimulatedDisk {
     var isIdle: Bool { pending.isEmpty }
 
     func submit(_ request: DiskRequest, _ random: inout Random) {
-        pending.append((request, turn + Int(random.below(UInt64(faults.delay)))))
+        pending.add(request, delay: faults.delay, &random)
     }
 
     /// Completes what is due, in an order of its own.
     func advance(_ worker: StoreWorker, _ random: inout Random) {
-        turn += 1
-        var i = 0
-        while i < pending.count {
-            if pending[i].due > turn {
-                i += 1
-                continue
-            }
-            let request = pending.remove(at: i).request
+        for item in pending.advance() {
             completed += 1
-            worker.complete(request.token, result: carryOut(request, &random))
+            worker.complete(item.request.token, result: carryOut(item.request, &random))
         }
     }
 

@@ -79,8 +79,8 @@ final class SimulatedFiles: DataDirectory {
     private var files: [String: SimulatedFile] = [:]
     /// By number, the tier file first.
     private var open: [(name: String, file: SimulatedFile)?]
-    private var pending: [(request: DiskRequest, due: Int, turn: Int)] = []
-    private(set) var turn = 0
+    private var pending = PendingRequests()
+    private var turn: Int { pending.turn }
     /// Requests so far, and the one that fails; 0: none.
     private(set) var requests = 0
     private let failing: Int
@@ -98,20 +98,13 @@ final class SimulatedFiles: DataDirectory {
     var isIdle: Bool { pending.isEmpty }
 
     func submit(_ request: DiskRequest, _ random: inout Random) {
-        pending.append((request, turn + Int(random.below(6)), turn))
+        pending.add(request, delay: 6, &random)
     }
 
     /// Completes what is due, in an order of its own.
     func advance(_ worker: StoreWorker) {
-        turn += 1
-        var i = 0
-        while i < pending.count {
-            if pending[i].due > turn {
-                i += 1
-                continue
-            }
-            let (request, _, begun) = pending.remove(at: i)
-            worker.complete(request.token, result: carryOut(request, begun))
+        for item in pending.advance() {
+            worker.complete(item.request.token, result: carryOut(item.request, item.begun))
         }
     }
 
@@ -151,8 +144,8 @@ final class SimulatedFiles: DataDirectory {
 
     /// Writes what remains of all files under `directory`. `power`: it was lost; else only the process was.
     func crash(into directory: String, power: Bool, _ random: inout Random) {
-        for (request, _, _) in pending where request.kind == .write || request.kind == .durableWrite {
-            tear(request, power, &random)
+        for item in pending.items where [.write, .durableWrite].contains(item.request.kind) {
+            tear(item.request, power, &random)
         }
         for name in names {
             let file = files[name]!

@@ -82,7 +82,7 @@ final class EventLoop {
                 serveWhileBusy()
             }
         }
-        worker.onLongWait = { [unowned self] in waitedLong() }
+        server.reading.gate.alone { worker.onLongWait = { [unowned self] in waitedLong() } }
         server.world.take(place: index) { [unowned self] in waitedLong() }
     }
 
@@ -108,13 +108,15 @@ final class EventLoop {
         ring.pollRepeatedly(mailbox.event, EventLoop.token(.mail))
         if index == 0 { server.armListeners(self) }
         while !isStopping {
-            do throws(RingError) { try turn() } catch {
+            do throws(RingError) {
+                if server.isReading { try turnWhileReading() } else { try turn() }
+            } catch {
                 server.log.write(.warning, "the ring failed: \(error)")
                 server.stop()
                 return
             }
         }
-        drain()
+        if !server.isReading { drain() }
     }
 
     /// Waits, a few seconds at most, for the disk to finish what it was asked.
@@ -155,6 +157,25 @@ final class EventLoop {
         server.world.yield(index)
         let isBusy = hasMore || worker.hasRunnable || front.hasWork || !front.touched.isEmpty
         if isBusy || isStopping {
+            try ring.flush()
+        } else {
+            try ring.submitAndWait(minimum: 1, timeoutNanoseconds: sleep)
+        }
+    }
+
+    /// A turn while threads read what there is: the workers are theirs, and clients are told so.
+    private func turnWhileReading() throws(RingError) {
+        let allWasTaken = ring.preparedEntries == 0
+        setTime()
+        takeCompletions()
+        if allWasTaken { settleSilentSends() }
+        if worker.instant >= nextCron { cron() }
+        front.endTurn()
+        sendReplies()
+        rearm()
+        if index == 0 { server.endReading() }
+        server.world.yield(index)
+        if !front.touched.isEmpty || isStopping {
             try ring.flush()
         } else {
             try ring.submitAndWait(minimum: 1, timeoutNanoseconds: sleep)
@@ -325,7 +346,7 @@ final class EventLoop {
         let hz = max(1, server.configuration.hz)
         nextCron = worker.instant + UInt64(1_000_000_000 / hz)
         cronCount &+= 1
-        worker.expire(buckets: 20000)
+        if !server.isReading { worker.expire(buckets: 20000) }
         if front.pauseHasEnded { lookAround() }
         front.countClientBytes()
         if cronCount % hz == 0 {

@@ -3,6 +3,7 @@ import Glibc
 import IOUring
 import Primitives
 import RESPFront
+import Synchronization
 import TieredStore
 
 /// What the server begins with. The first that applies:
@@ -122,6 +123,8 @@ struct Recovery {
 /// A checkpoint open for reading, past the page cache where the file system can: filling that takes as long
 /// as the keys do.
 final class CheckpointFile: Sendable {
+    /// A read of more than this is of a block.
+    static let headBytes = 64
     private let descriptor: Int32
     private let isDirect: Bool
     let byteCount: Int
@@ -181,8 +184,9 @@ final class CheckpointFile: Sendable {
 // MARK: - Carrying it out
 
 extension Server {
-    /// Loads what there is, before any loop runs; an RDB file is loaded by the first loop, beside clients.
-    func recover(from source: Recovery.Source) throws(StartError) {
+    /// Reads the checkpoint, the base of the append-only file or the log, if that is what there is; returns
+    /// what there is after all. See `Reading`.
+    func read(_ source: Recovery.Source) throws(StartError) -> Recovery.Source {
         let start = csystem_monotonic_ns()
         for worker in state.store.workers {
             worker.setTime(milliseconds: Int64(csystem_realtime_us() / 1000), nanoseconds: start)
@@ -195,24 +199,34 @@ extension Server {
             if !source.keepsTierFile { startTierFileAnew() }
         }
         switch source {
+        case .appendOnly(let base?): try load(base: base)
+        case .log: try scanLog()
+        case .rdb, .appendOnly, .checkpoint, .nothing: break
+        }
+        return source
+    }
+
+    /// Goes on when that is done, before loops run or while they stand still; an RDB file and increments are
+    /// loaded by the first loop, beside clients.
+    func begin(with source: Recovery.Source) throws(StartError) {
+        restore(reading.libraries)
+        if reading.wereResident > 0 { state.store.beginWarmUp() }
+        switch source {
         case .rdb(let path):
             state.recovery.source = .rdb
             do throws(FileFailure) { try state.beginLoading(path) } catch {
                 throw StartError(description: error.description)
             }
-        case .appendOnly(let base):
+        case .appendOnly:
             state.recovery.source = .aof
-            if let base { try load(base: base) }
             do throws(FileFailure) { try state.beginLoadingAppendOnly() } catch {
                 throw StartError(description: error.description)
             }
         case .checkpoint: state.recovery.source = .checkpoint
-        case .log:
-            try scanLog()
-            state.recovery.source = .log
+        case .log: state.recovery.source = .log
         case .nothing: break
         }
-        state.recovery.milliseconds = Int64((csystem_monotonic_ns() - start) / 1_000_000)
+        state.recovery.milliseconds = Int64((csystem_monotonic_ns() - reading.began) / 1_000_000)
         do throws(TierFile.Refusal) { try tierFile.writeHeader(of: state.store) } catch {
             throw StartError(description: error.description)
         }
@@ -222,6 +236,7 @@ extension Server {
             }
         }
         removeUnfinishedFiles()
+        state.endReading()
         // Of the past now, by its generation. Giving back its blocks takes a while.
         if access(Recovery.checkpointName, F_OK) == 0 { Parallel.detach { unlink(Recovery.checkpointName) } }
     }
@@ -259,21 +274,28 @@ extension Server {
     private func load(_ path: String, isBase: Bool) throws(StartError) -> String? {
         guard let file = CheckpointFile(path) else { return SystemError.text(of: errno) }
         let start = csystem_monotonic_ns(), store = state.store
+        let reading = self.reading, configuration = self.configuration
+        reading.total.store(file.byteCount, ordering: .relaxed)
         do throws(CheckpointError) {
-            let load = try CheckpointLoad(store, byteCount: file.byteCount, read: file.read)
+            let load = try CheckpointLoad(store, byteCount: file.byteCount) { target, count, offset in
+                // Heads are looked for while others wait.
+                if count > CheckpointFile.headBytes { reading.gate.pass(delay: configuration.keyLoadDelay) }
+                reading.done.add(count, ordering: .relaxed)
+                return file.read(target, count, offset)
+            }
             do throws(CheckpointError) {
                 try load.begin(version: isBase ? tierFile.versions(of: store.log) : nil)
-                Parallel.run(store.workers.count) { load.prepareIndex(store.workers[$0]) }
-                Parallel.run(store.workers.count) { _ = load.takeBlocks(store.workers[$0], isHurried: false) }
+                forEachWorker { load.prepareIndex($0) }
+                forEachWorker { _ = load.takeBlocks($0, isHurried: false) }
                 try takeRest(of: load)
                 try load.finish()
-                try restore(load.head.libraries)
+                reading.libraries = load.head.libraries
             } catch {
                 load.undo()
                 throw error
             }
             state.recovery.checkpointKeys = load.keysLoaded
-            if load.wereResident > 0 { store.beginWarmUp() }
+            reading.wereResident = load.wereResident
             let milliseconds = Double(csystem_monotonic_ns() - start) / 1e6
             log.write(.notice, """
                 Checkpoint loaded: \(load.keysLoaded) keys, \(load.addressCount) of them on the SSD, in \
@@ -292,6 +314,7 @@ extension Server {
     private func takeRest(of load: CheckpointLoad) throws(CheckpointError) {
         let worker = state.store.workers[0]
         while load.hasMore {
+            reading.gate.pass()
             guard waitForRAM(worker) else { throw CheckpointError(.noRoom) }
             _ = load.takeBlocks(worker, isHurried: true)
         }
@@ -308,6 +331,7 @@ extension Server {
             case .wait: break
             }
             while worker.waitingWriters > 0 {
+                reading.gate.pass()
                 state.readClock(worker)
                 _ = worker.background()
                 files.carryOut(worker)
@@ -315,7 +339,7 @@ extension Server {
         }
     }
 
-    private func restore(_ libraries: [[UInt8]]) throws(CheckpointError) {
+    private func restore(_ libraries: [[UInt8]]) {
         for text in libraries {
             do throws(CommandError) { try state.restore(library: text) } catch {
                 log.write(.warning, "\(Recovery.checkpointName): a library is left out: \(error)")
@@ -329,16 +353,20 @@ extension Server {
         let store = state.store
         guard let previous = tierFile.previous else { return }
         let reporter = ScanReporter(log)
-        let descriptor = tierFile.descriptor
-        let scan = LogScan(store, previous, tierFile.previousRows) { target, count, offset in
+        let descriptor = tierFile.descriptor, reading = self.reading
+        let scan = LogScan(store, previous, tierFile.previousRows) { [configuration] target, count, offset in
+            reading.gate.pass(delay: count > SegmentHeader.size ? configuration.keyLoadDelay : 0)
             reporter.look()
+            reading.done.add(count, ordering: .relaxed)
             return CheckpointFile.read(descriptor, target, count, offset)
         }
         reporter.scan = scan
         log.write(.notice, "No checkpoint of the last run: scanning tier file \(tierFile.path)")
-        Parallel.run(store.workers.count) { scan.takeHeaders(store.workers[$0]) }
+        forEachWorker { scan.takeHeaders($0) }
+        reading.total.store(scan.segments * store.log.segmentSize, ordering: .relaxed)
+        reading.done.store(0, ordering: .relaxed)
         scan.begin(store.workers[0])
-        Parallel.run(store.workers.count) { scan.takeSegments(store.workers[$0]) }
+        forEachWorker { scan.takeSegments($0) }
         if scan.databases > store.options.databases {
             throw StartError(description: """
                 tier file \(tierFile.path): it has keys in database \(scan.databases - 1), and there are \
@@ -423,6 +451,11 @@ extension Server {
             return true
         } catch {
             log.write(.warning, "Error writing the checkpoint: \(error)")
+            if state.appendOnly.hasFailed {
+                log.write(.warning, """
+                    The append-only file has failed before: what was acknowledged since is lost
+                    """)
+            }
             return false
         }
     }

@@ -28,6 +28,9 @@ public final class Server: @unchecked Sendable {
     let world: World
     let mailboxes: [Mailbox]
     let memory: MemoryBudget
+    let reading = Reading()
+    /// Why the server does not start, found while loops ran already.
+    var startFailure: StartError?
     private(set) var listeners: [Listener] = []
     private let signals: Int32
     private let connected = Atomic<Int>(0)
@@ -50,6 +53,8 @@ public final class Server: @unchecked Sendable {
             signals = try Descriptors.signals([SIGTERM, SIGINT])
         } catch { throw StartError(description: error.description) }
         signal(SIGPIPE, SIG_IGN)
+        // A limit on the size of files is an error of a write (EFBIG).
+        signal(SIGXFSZ, SIG_IGN)
         if chdir(configuration.dir) != 0 {
             throw StartError(
                 description: "dir \(configuration.dir): \(SystemError.text(of: errno))")
@@ -99,7 +104,8 @@ public final class Server: @unchecked Sendable {
     }
 
     private func connectState() {
-        state.runAlone = { body in body() }
+        let gate = reading.gate
+        state.runAlone = { body in gate.alone(body) }
         state.saver.directory = files
         state.readClock = { [unowned state] in EventLoop.setTime($0, state.replayClock) }
         state.fail = { [log] text in
@@ -128,7 +134,7 @@ public final class Server: @unchecked Sendable {
             state.runAlone = { [unowned self] body in
                 world.runAlone(
                     wake: { for box in self.mailboxes { Descriptors.raise(box.event) } },
-                    isBusy: { self.state.busyness.hasSlowScript }, body)
+                    isBusy: { self.state.busyness.hasSlowScript }, { gate.alone(body) })
             }
         }
     }
@@ -224,11 +230,13 @@ public final class Server: @unchecked Sendable {
         let first = try makeLoop(0)
         memory.baseline()
         first.setTime()
-        try recover(from: source)
+        try beginReading(source)
         for index in 1..<max(1, mailboxes.count) { startThread(index) }
         logStart()
         first.run()
         for thread in threads { pthread_join(thread, nil) }
+        if let startFailure { throw startFailure }
+        if isReading { leaveUnread() }
         let isSaved = saveAtEnd()
         tierFile.unlock()
         if !configuration.unixsocket.isEmpty { unlink(configuration.unixsocket) }
@@ -242,11 +250,12 @@ public final class Server: @unchecked Sendable {
         let isFlushed = state.appendOnly.end()
         // One that runs is abandoned.
         _ = state.saver.end(saving: false)
-        // A checkpoint has what could not be appended, too.
-        var isSaved = leaveTierFile(dropping: drops) && (isFlushed || !drops)
+        var isSaved = leaveTierFile(dropping: drops)
+        // The checkpoint is its base, whatever became of the rest.
+        let isKept = isFlushed || isSaved && !drops
         let saves = savesAtEnd ?? !configuration.savePoints.isEmpty
         if saves, !isLoading { isSaved = state.saver.end(saving: true) && isSaved }
-        return isSaved
+        return isSaved && isKept
     }
 
     private func makeLoop(_ index: Int) throws(StartError) -> EventLoop {
@@ -298,11 +307,12 @@ public final class Server: @unchecked Sendable {
 
     /// The first loop's periodic work for the whole process.
     func cron(_ loop: EventLoop) {
+        for i in endedListeners { armListener(loop, i) }
+        endedListeners.removeAll()
+        if isReading { return }
         memory.adjust(clientBytes: clientBytes)
         state.saver.cron()
         state.appendOnly.cron()
-        for i in endedListeners { armListener(loop, i) }
-        endedListeners.removeAll()
         if loop.cronCount % (5 * max(1, configuration.hz)) == 0 { loop.writeTierHeader() }
         let error = loop.worker.lastWriteError
         if error != lastReportedError {

@@ -13,14 +13,14 @@ final class AppendOnlyCheck {
     private let findings: Findings
     /// Name of the base, if it is a checkpoint.
     private var checkpoint: String?
-    /// Sequence of the next commit, once one is known.
-    private var expected: UInt64?
+    private var chain: CommitChain
 
     /// `checkBase`: checks a base that is a checkpoint.
     init(
         directory: String, file: String, _ findings: Findings, checkBase: @escaping (String) -> Void
     ) {
         self.directory = directory
+        chain = CommitChain(in: directory)
         manifestPath = "\(directory)/\(file).manifest"
         self.checkBase = checkBase
         self.findings = findings
@@ -39,14 +39,14 @@ final class AppendOnlyCheck {
         findings.sound(manifestPath, "\(parts.count) files")
         if manifest.isLeft { findings.note(manifestPath, "a server went on without it: it is not loaded") }
         checkpoint = manifest.checkpoint
-        for (i, part) in parts.enumerated() {
-            guard check(part, rest: Array(parts[(i + 1)...])) else { return }
+        for i in parts.indices {
+            guard check(parts[i...]) else { return }
         }
     }
 
-    /// Checks a file; false if what follows it cannot be judged.
-    private func check(_ part: AOFManifest.Part, rest: [AOFManifest.Part]) -> Bool {
-        let path = "\(directory)/\(part.name)"
+    /// Checks the first of these files; false if what follows it cannot be judged.
+    private func check(_ parts: ArraySlice<AOFManifest.Part>) -> Bool {
+        let part = parts.first!, rest = parts.dropFirst(), path = "\(directory)/\(part.name)"
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else {
             errno == ENOENT
@@ -66,10 +66,10 @@ final class AppendOnlyCheck {
         guard let first = part.first else {
             return checkPlain(path, file, from: 0, byteCount, keys: nil, isLast: rest.isEmpty)
         }
-        if let expected, first != expected {
-            return checkGap(expected, path, [part] + rest)
-        }
-        return checkCommits(part, file, byteCount, rest)
+        do throws(CommitChain.Failure) {
+            if try chain.begin(parts) == .restIsPassedOver { return notePassedOver(path, parts) }
+        } catch { return say(error) }
+        return checkCommits(part, first, file, byteCount, rest)
     }
 
     private func checkBase(_ path: String, _ file: Int32, _ byteCount: Int, isLast: Bool) -> Bool {
@@ -90,50 +90,44 @@ final class AppendOnlyCheck {
     // MARK: Commits
 
     private func checkCommits(
-        _ part: AOFManifest.Part, _ file: Int32, _ byteCount: Int, _ rest: [AOFManifest.Part]
+        _ part: AOFManifest.Part, _ first: UInt64, _ file: Int32, _ byteCount: Int,
+        _ rest: ArraySlice<AOFManifest.Part>
     ) -> Bool {
         let path = "\(directory)/\(part.name)"
         let reader = CommitReader(
-            descriptor: file, number: part.number, byteCount: byteCount, expected: part.first)
+            descriptor: file, number: part.number, byteCount: byteCount, expected: first)
         do throws(CommitReader.Failure) { while try reader.next() != nil {} } catch {
             say(error, path)
             return false
         }
-        expected = reader.expected
         findings.sound(path, "\(Format.count(Double(reader.count))) commits, "
             + Format.bytes(Double(reader.offset)))
-        guard case .torn(let offset) = reader.end else { return true }
-        findings.note(path, """
-            its end is torn: with aof-load-truncated the server cuts \(byteCount - offset) bytes at byte \
-            \(offset), without it does not start
-            """)
-        guard let next = rest.first, next.first != expected else { return true }
-        return checkGap(expected ?? 1, path, rest)
+        if case .torn(let offset) = reader.end {
+            findings.note(path, """
+                its end is torn: with aof-load-truncated the server cuts \(byteCount - offset) bytes at byte \
+                \(offset), without it does not start
+                """)
+        }
+        do throws(CommitChain.Failure) {
+            if try chain.end(reader, before: rest) == .goesOn { return true }
+        } catch { return say(error) }
+        return notePassedOver(path, rest)
     }
 
-    /// Commits are missing before these files: that is all right if none was known to be durable; then they
-    /// are passed over. Always false: nothing is left to be judged.
-    private func checkGap(_ missing: UInt64, _ path: String, _ rest: [AOFManifest.Part]) -> Bool {
-        for part in rest where part.kind == .increment {
-            let name = "\(directory)/\(part.name)"
-            let file = open(name, O_RDONLY | O_CLOEXEC)
-            guard file >= 0 else {
-                findings.damage(name, String(cString: strerror(errno)))
-                continue
-            }
-            defer { close(file) }
-            var facts = stat()
-            fstat(file, &facts)
-            let reader = CommitReader(
-                descriptor: file, number: part.number, byteCount: Int(facts.st_size), expected: nil)
-            do throws(CommitReader.Failure) {
-                guard try reader.proves(missing) else { continue }
-                findings.damage(path, "commits that had been made durable are missing, from \(missing) on")
-                return false
-            } catch { say(error, name) }
-        }
-        let names = rest.map(\.name).joined(separator: ", ")
+    /// Always false: nothing is left to be judged.
+    private func notePassedOver(_ path: String, _ parts: ArraySlice<AOFManifest.Part>) -> Bool {
+        let names = parts.map(\.name).joined(separator: ", ")
         findings.note(path, "nothing in \(names) was acknowledged as durable: the server passes it over")
+        return false
+    }
+
+    private func say(_ error: CommitChain.Failure) -> Bool {
+        let path = "\(directory)/\(error.name)"
+        if case .unreadable(_, ENOENT) = error.reason {
+            findings.damage(path, "the manifest names it, and it is missing")
+        } else {
+            say(error.reason, path)
+        }
         return false
     }
 
@@ -146,7 +140,9 @@ final class AppendOnlyCheck {
         case .newerVersion(let version):
             findings.unreadable(path, "it has format \(version), written by a newer tierd")
         case .gap(let found, let expected):
-            findings.damage(path, "commit \(expected) is missing, and \(found) is there")
+            findings.damage(path, """
+                commits that had been made durable are missing: \(expected) is, and \(found) is there
+                """)
         }
     }
 

@@ -152,6 +152,10 @@ struct Screen {
             + "\(Format.count(now.number("tier_throttled_total"))) in all · free segments: "
             + "\(Format.count(now.number("tier_segments_free"))) of "
             + Format.count(now.number("tier_segments_total")))
+        let retired = now.number("tier_segments_retired")
+        if retired > 0 {
+            lines.append("empty segments kept for the append-only file's base: \(Format.count(retired))")
+        }
         let bad = now.number("tier_crc_errors_total") + now.number("tier_read_errors_total")
             + now.number("tier_write_errors_total")
         if bad > 0 {

@@ -2,6 +2,7 @@
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -139,6 +140,18 @@ def effects(tierd, again, check, wait_until):
     server.stop()
 
 
+def open_increments(server):
+    """Names of the increments the server has open."""
+    links = f"/proc/{server.process.pid}/fd"
+    names = []
+    for number in os.listdir(links):
+        try:
+            names.append(os.readlink(f"{links}/{number}"))
+        except FileNotFoundError:
+            continue
+    return [name for name in names if ".incr.aof" in name]
+
+
 def switched(tierd, again, check, wait_until):
     """Turned on with data there, its policy changed, turned off and on again; a start without files begins with what there is."""
     options = ["--enable-debug-command", "yes", "--io-threads", "2"]
@@ -167,15 +180,80 @@ def switched(tierd, again, check, wait_until):
     server = survives(server, lambda old: again(old, *options, "--appendonly", "yes"), check, wait_until)
     client = server.client()
     check(client.get("unrecorded") == b"1" and client.get("recorded") == b"1", "there again")
+    # Faster than the disk writes: no file of before stays open.
+    for i in range(4):
+        with client.pipeline(transaction=False) as pipe:
+            pipe.set("between", i).config_set("appendonly", "no").config_set("appendonly", "yes").set("again", i).execute()
+        wait_until(lambda: not facts(client)["aof_rewrite_in_progress"] and not facts(client)["aof_rewrite_scheduled"], "its base")
+    wait_until(lambda: len(open_increments(server)) == 1, "files of before are closed")
+    server = survives(server, lambda old: again(old, *options, "--appendonly", "yes"), check, wait_until)
+    client = server.client()
+    check(client.get("between") == b"3" and client.get("again") == b"3", "there again")
     # A dump.rdb and no append-only file: Redis would begin with nothing.
     client.save()
     server.stop()
     shutil.rmtree(directory(server))
     server = again(server, *options, "--appendonly", "yes")
     client = server.client()
-    check(client.dbsize() == 50_007 and "b" in [line[5] for line in manifest(server)], "dump.rdb, and a base of it")
+    check(client.dbsize() == 50_009 and "b" in [line[5] for line in manifest(server)], "dump.rdb, and a base of it")
     client.set("after", 1)
     server = survives(server, lambda old: again(old, *options, "--appendonly", "yes"), check, wait_until)
+    server.stop()
+
+
+def policy_refused(tierd, check, wait_until):
+    """appendfsync that needs a file which cannot be created is refused: all settings of the command stay, and nobody waits."""
+    server = tierd("aof-policy", *DEBUG)
+    client = server.client()
+    client.set("a", 1)
+    before = manifest(server)
+    # Where the next increment belongs there is something else.
+    next_one = f"{directory(server)}/appendonly.aof.{int(before[-1][3]) + 1}.incr.aof"
+    os.mkdir(next_one)
+    try:
+        client.execute_command("CONFIG", "SET", "hz", "50", "appendfsync", "always")
+        check(False, "accepted")
+    except redis.ResponseError as error:
+        check("'appendfsync'" in str(error), error)
+    check(client.config_get("appendfsync")["appendfsync"] == "everysec" and client.config_get("hz")["hz"] == "10", "as before")
+    check(client.set("b", 1) and client.get("b") == b"1" and manifest(server) == before, "served")
+    os.rmdir(next_one)
+    check(client.config_set("appendfsync", "always") and client.set("c", 1), "accepted")
+    check(facts(client)["aof_commits_durable"] == facts(client)["aof_commits"], "durable")
+    server.stop()
+
+
+def write_fails(tierd, again, check, wait_until):
+    """The file cannot be written any more: MISCONF, until a rewrite has put new files in its place. Stopped while it lasts, a server
+    leaves everything that was acknowledged."""
+    options = [*DEBUG, "--io-threads", "1", "--auto-aof-rewrite-percentage", "0"]
+    server = tierd("aof-limit", *options)
+    client = server.client()
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+
+    def until_refused():
+        deadline, last = time.monotonic() + 60, None
+        while time.monotonic() < deadline:
+            value = os.urandom(10_000)
+            try:
+                client.set("k", value)
+                last = value
+            except redis.ResponseError as error:
+                check(str(error).startswith("MISCONF Errors writing to the AOF file"), error)
+                check(client.get("k") == last and facts(client)["aof_last_write_status"] == "err", "reads are served")
+                return last
+        check(False, "never refused")
+
+    until_refused()
+    client.bgrewriteaof()
+    wait_until(lambda: facts(client)["aof_last_write_status"] == "ok", "a rewrite ends it")
+    client.set("after", 1)
+    wait_until(lambda: is_written(client) and facts(client)["aof_commits"] == facts(client)["aof_commits_durable"], "durable")
+    last = until_refused()
+    check(server.stop() == 0, "exit status")
+    server = again(server, *options)
+    client = server.client()
+    check(client.get("k") == last and client.get("after") == b"1", "what was acknowledged is there")
     server.stop()
 
 

@@ -3,6 +3,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import threading
 
 import redis
@@ -110,6 +111,32 @@ def bgsave_beside_writes(tierd, redis_server, check, wait_until, loops, memory):
     check(server.stop() == 0, "exit status")
 
 
+def writes_are_refused(server, check):
+    """stop-writes-on-bgsave-error: the last save has failed, and there are save points."""
+    client, refused = server.client(), "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk."
+    check(client.set("k", "v") is True, "no save points")
+    with server.raw() as s:
+        s.sendall(b"MULTI\r\nSET k v\r\n")
+        while not s.recv(100).endswith(b"+QUEUED\r\n"):
+            pass
+        client.config_set("save", "3600 1")
+        s.sendall(b"EXEC\r\n")
+        got = s.recv(1000)
+        check(got.startswith(b"-EXECABORT Transaction discarded because of: MISCONF"), got)
+    for words in (["SET", "k", "v"], ["PING"], ["EVAL", "return redis.call('set', KEYS[1], 1)", 1, "k"]):
+        try:
+            client.execute_command(*words)
+            check(False, f"{words} ran")
+        except redis.ResponseError as error:
+            check(refused in str(error), error)
+    check(client.get("k") == b"v", "reads are served")
+    client.config_set("stop-writes-on-bgsave-error", "no")
+    check(client.set("k", "v") is True, "not wanted")
+    client.config_set("stop-writes-on-bgsave-error", "yes")
+    client.config_set("save", "")
+    check(client.set("k", "v") is True, "no save points again")
+
+
 def save_and_its_facts(tierd, check, wait_until):
     """SAVE waits while others are served; LASTSAVE, INFO, `save` points; what fails is said."""
     server = tierd("save", "--enable-debug-command", "yes", "--save", "")
@@ -152,9 +179,13 @@ def save_and_its_facts(tierd, check, wait_until):
     except redis.ResponseError:
         pass
     check(client.info("persistence")["rdb_last_bgsave_status"] == "err", "the failure is told")
+    writes_are_refused(server, check)
     check(client.get("k1") == b"v" * 500, "served")
     shutil.rmtree(server.directory + "/dump.rdb")
+    client.config_set("save", "3600 1")
     check(client.save() is True and client.info("persistence")["rdb_last_bgsave_status"] == "ok", "and again")
+    check(client.set("k", "v") is True, "a save that succeeds ends it")
+    client.config_set("save", "")
     # FLUSHALL: what was being saved is of no use, and the next save is of what there is then.
     client.bgsave()
     client.flushall()
@@ -245,6 +276,77 @@ def clients_are_told_of_loading(tierd, redis_server, check, wait_until):
     said = re.search(r"DB loaded from disk: ([0-9.]+) seconds", open(server.log.name).read())
     check(said and float(said[1]) < 600, said)
     check(client.dbsize() == 300_000 and client.hget("h299999", "a") == b"299999", "loaded")
+    server.stop()
+
+
+def told_while_the_log_is_read(tierd, check, wait_until):
+    """A long scan of the log: clients are told LOADING, INFO how far it is; SIGTERM and SHUTDOWN end it at once and change no file; in the
+    end all is there."""
+    options = ["--io-threads", "2", "--enable-debug-command", "yes"]
+    server = tierd("log-read", *options)
+    client, keys = server.client(), 500
+    values = {f"k{i}": os.urandom(4000) for i in range(keys)}
+    client.mset(values)
+    client.execute_command("TIER", "DEMOTE", *values)
+    check(client.info("tier")["tier_items_demoted"] == keys, "all on the SSD")
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait(60)
+    os.remove(server.path)
+    never = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+
+    def image():
+        with open(server.directory + "/tier.log", "rb") as f:
+            return f.read(16 << 20), sorted(os.listdir(server.directory))
+
+    before = image()
+    for end in ("SIGTERM", "SHUTDOWN", "CLIENT"):
+        server = tierd("log-read", *options, "--key-load-delay", "700000")
+        client = server.client(retry=never)
+        facts = client.info("persistence")
+        check(facts["loading"] == 1 and 0 <= float(facts["loading_loaded_perc"]) <= 100 and facts["loading_total_bytes"] > 0, facts)
+        check(all(name in facts for name in ("loading_start_time", "loading_loaded_bytes", "loading_eta_seconds")), facts)
+        for words in (["GET", "k1"], ["PING"], ["SET", "k1", "v"], ["DEBUG", "DIGEST"], ["CONFIG", "SET", "appendonly", "yes"], ["WATCH", "k1"]):
+            try:
+                client.execute_command(*words)
+                check(False, f"{words} ran")
+            except redis.BusyLoadingError:
+                pass
+        check(client.config_set("maxmemory", "64mb") and client.config_get("maxmemory")["maxmemory"] == str(64 << 20), "CONFIG")
+        check(client.client_setname("early") and len(client.client_list()) > 0 and "used_memory" in client.info(), "what may be asked")
+        with server.raw() as s:
+            s.sendall(b"*2\r\n$3\r\nGET\r\n$2\r\nk1\r\n*2\r\n$3\r\nGET\r\n$2\r\nk2\r\n")
+            got = b""
+            while got.count(b"\r\n") < 2:
+                got += s.recv(1000)
+            check(got.count(b"-LOADING Redis is loading the dataset in memory\r\n") == 2, got)
+        check(client.info("persistence")["loading"] == 1, "still")
+        if end == "CLIENT":
+            break
+        if end == "SIGTERM":
+            check(server.stop() == 0, "exit status")
+        else:
+            try:
+                client.execute_command("SHUTDOWN")
+            except redis.ConnectionError:
+                pass
+            check(server.wait() == 0, "exit status")
+        check("during loading" in open(server.log.name).read(), "said")
+        check(image() == before, "no file is changed")
+    client.config_set("key-load-delay", 0)
+    wait_until(lambda: not client.info("persistence")["loading"], "all is read")
+    check(client.client_getname() in ("early", b"early"), "who came early stays")
+    check(client.dbsize() == keys and all(client.get(k) == v for k, v in values.items()), "all that was on the SSD")
+    wanted = client.execute_command("DEBUG", "DIGEST")
+    check(server.stop() == 0, "exit status")
+    # A checkpoint: the same.
+    before = image()
+    check("tier.checkpoint" in before[1], before[1])
+    server = tierd("log-read", *options, "--key-load-delay", "700000")
+    client = server.client(retry=never)
+    check(client.info("persistence")["loading"] == 1, "a checkpoint is read")
+    check(server.stop() == 0 and image() == before, "no file is changed")
+    server = tierd("log-read", *options, ready=True)
+    check(server.client().execute_command("DEBUG", "DIGEST") == wanted, "all of it")
     server.stop()
 
 

@@ -486,7 +486,28 @@ def flipped_bit():
             errors += 1
     check(errors == 1, "exactly the damaged one fails")
     check(client.info("tier")["tier_crc_errors_total"] >= 1, "counted")
+    done = subprocess.run([TIERCTL, "backup", "-s", server.path], capture_output=True, text=True)
+    check(done.returncode == 2 and "WARNING: 1 keys are not in it" in done.stderr and "49 keys" in done.stdout, done)
+    facts = client.info("persistence")
+    check(facts["backup_last_status"] == "ok" and facts["backup_last_unreadable_keys"] == 1, facts)
+    check(client.save() and client.info("persistence")["rdb_last_bgsave_unreadable_keys"] == 1, "the same for SAVE")
+    check("dump.rdb: 1 keys are not in it" in open(server.log.name).read(), "told in the log")
     check(client.set("k7", "new") and client.get("k7") == b"new", "overwriting heals")
+    check(client.save() and client.info("persistence")["rdb_last_bgsave_unreadable_keys"] == 0, "and is saved")
+    server.stop()
+
+
+def retired_segments():
+    """Segments that have emptied are kept for the append-only file's base, and told."""
+    server = tierd("retired", "--io-threads", "1", "--appendonly", "yes", "--tier-segment-bytes", "64kb")
+    client = server.client()
+    for _ in range(2):
+        for i in range(100):
+            client.set(f"k{i}", os.urandom(8000))
+        client.execute_command("TIER", "DEMOTE", *[f"k{i}" for i in range(100)])
+    wait_until(lambda: client.info("tier")["tier_segments_retired"] > 0, "retired segments")
+    shown = subprocess.run([TIERCTL, "stats", "-s", server.path], capture_output=True, text=True)
+    check("kept for the append-only file's base: " in shown.stdout, shown)
     server.stop()
 
 
@@ -856,6 +877,10 @@ def loading():
     persistence.clients_are_told_of_loading(tierd, redis_server, check, wait_until)
 
 
+def loading_log():
+    persistence.told_while_the_log_is_read(tierd, check, wait_until)
+
+
 def last_save():
     persistence.last_save(tierd, check, wait_until)
 
@@ -902,6 +927,14 @@ def aof_effects():
 
 def aof_switched():
     append_only.switched(tierd, again, check, wait_until)
+
+
+def aof_policy_refused():
+    append_only.policy_refused(tierd, check, wait_until)
+
+
+def aof_write_fails():
+    append_only.write_fails(tierd, again, check, wait_until)
 
 
 def aof_rewritten_by_itself():
@@ -1031,11 +1064,11 @@ def run(test, *arguments):
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
         reply_larger_than_a_send, output_limits, pause, conditional_writes, command_tables, maxmemory_lowered, disconnect_while_reading,
-        disconnect_while_sending, start_is_refused, allocations, flipped_bit, last_database,
+        disconnect_while_sending, start_is_refused, allocations, flipped_bit, retired_segments, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched,
-        aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, last_save, checkpoint_expired,
+        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched, aof_policy_refused, aof_write_fails,
+        aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, loading_log, last_save, checkpoint_expired,
         checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, checkpoint_written_before, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]

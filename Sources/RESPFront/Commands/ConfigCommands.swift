@@ -54,9 +54,23 @@ enum ConfigCommands {
         let pairs = stride(from: 2, to: call.wordCount, by: 2).map {
             (name: call.arguments[$0].array, value: call.arguments[$0 + 1].array)
         }
+        let before = pairs.compactMap { pair in
+            SettingTable.find(String(decoding: pair.name, as: UTF8.self).lowercased()).map {
+                (setting: $0, value: $0.value(call.configuration))
+            }
+        }
+        // What is being loaded would be taken for all there is (Redis 7.0 DENY_LOADING_CONFIG).
+        if call.server.busyness.isLoading, before.contains(where: { $0.setting.name == "appendonly" }) {
+            throw Busyness.loading
+        }
         let changed = try call.configuration.set(pairs)
-        if changed.contains("appendonly") { try turnAppendOnly(call) }
-        if changed.contains("appendfsync") { call.server.appendOnly.policyChanged() }
+        do throws(CommandError) {
+            if changed.contains("appendonly") { try turnAppendOnly(call) }
+            if changed.contains("appendfsync") { try changePolicy(call) }
+        } catch {
+            for (setting, value) in before { setting.assign(value, in: call.configuration) }
+            throw error
+        }
         call.server.applySettings()
         for name in changed { call.configuration.onChange(name) }
         call.reply.ok()
@@ -65,11 +79,20 @@ enum ConfigCommands {
     private static func turnAppendOnly(_ call: Call) throws(CommandError) {
         guard call.configuration.appendOnly else { return call.server.appendOnly.turnOff() }
         do throws(FileFailure) { try call.server.appendOnly.turnOn() } catch {
-            call.configuration.appendOnly = false
             call.server.log(.warning, "Unable to turn on AOF: \(error)")
             throw .message("""
                 ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn on AOF. \
                 Check server logs.
+                """)
+        }
+    }
+
+    private static func changePolicy(_ call: Call) throws(CommandError) {
+        do throws(FileFailure) { try call.server.appendOnly.policyChanged() } catch {
+            call.server.log(.warning, "append-only file: its policy stays: \(error)")
+            throw .message("""
+                ERR CONFIG SET failed (possibly related to argument 'appendfsync') - the append-only file \
+                cannot be written. Check server logs.
                 """)
         }
     }

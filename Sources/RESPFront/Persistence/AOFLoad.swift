@@ -27,7 +27,7 @@ final class AOFLoad: DatasetLoad {
     let began: Int64
     private let startedAt: UInt64
     private var reportedAt: UInt64
-    private var expected: UInt64?
+    private var chain: CommitChain
     private(set) var keysLoaded = 0
     private(set) var keysExpired = 0
     private(set) var bytes = (base: 0, increments: 0)
@@ -40,6 +40,7 @@ final class AOFLoad: DatasetLoad {
     init(_ server: ServerState, _ manifest: AOFManifest, in directory: String) throws(FileFailure) {
         self.server = server
         self.directory = directory
+        chain = CommitChain(in: directory)
         var known = AOFManifest(parts: manifest.parts.filter { $0.kind == .base })
         known.parts += manifest.increments
         self.manifest = known
@@ -73,7 +74,7 @@ final class AOFLoad: DatasetLoad {
 
     /// Where recording goes on.
     var place: AppendOnlyFile.Place {
-        AppendOnlyFile.Place(manifest: manifest, sequence: expected ?? 1, bytes: bytes)
+        AppendOnlyFile.Place(manifest: manifest, sequence: chain.expected ?? 1, bytes: bytes)
     }
 
     var progress: (done: Int, of: Int) {
@@ -136,7 +137,7 @@ final class AOFLoad: DatasetLoad {
         if count == 5, magic == Array("REDIS".utf8) {
             stage = .base(try RDBLoad(server, path: path, isBase: true))
         } else if part.first != nil {
-            if let expected, part.first != expected { return try skipGap(expected) }
+            guard try mayRead() else { return }
             stage = .commits(CommitReader(
                 descriptor: descriptor, number: part.number, byteCount: partBytes,
                 expected: part.first))
@@ -172,43 +173,25 @@ final class AOFLoad: DatasetLoad {
 
     private func read(_ reader: CommitReader) throws(FileFailure) {
         let records: ByteView?
-        do throws(CommitReader.Failure) { records = try reader.next() } catch { throw describe(error) }
+        do throws(CommitReader.Failure) { records = try reader.next() } catch { throw describe(error, path) }
         if let records { return replay.feed(records) }
-        expected = reader.expected
-        guard case .torn(let offset) = reader.end else { return endPart() }
-        let isLast = next + 1 == parts.count
-        if !isLast, parts[next + 1].first != expected {
-            // What was acknowledged may be proved by a later file.
-            try checkLater(expected ?? 1, from: next + 1)
-            dropLater(from: next + 1)
-        }
-        try cut(at: offset)
+        do throws(CommitChain.Failure) {
+            let verdict = try chain.end(reader, before: parts[(next + 1)...])
+            if verdict == .restIsPassedOver { dropLater(from: next + 1) }
+        } catch { throw describe(error) }
+        if case .torn(let offset) = reader.end { try cut(at: offset) }
         endPart()
     }
 
-    /// Commits are missing between two files: that is all right if none of them was known to be durable.
-    private func skipGap(_ expected: UInt64) throws(FileFailure) {
-        try checkLater(expected, from: next)
+    /// Whether the file that was opened may be read; else it and those behind it are no more.
+    private func mayRead() throws(FileFailure) -> Bool {
+        do throws(CommitChain.Failure) {
+            if try chain.begin(parts[next...]) == .goesOn { return true }
+        } catch { throw describe(error) }
         dropLater(from: next)
         close(descriptor)
         descriptor = -1
-    }
-
-    private func checkLater(_ missing: UInt64, from index: Int) throws(FileFailure) {
-        do throws(CommitReader.Failure) { try prove(missing, from: index) } catch { throw describe(error) }
-    }
-
-    private func prove(_ missing: UInt64, from index: Int) throws(CommitReader.Failure) {
-        for part in parts[index...] where part.kind == .increment {
-            let file = Glibc.open("\(directory)/\(part.name)", O_RDONLY | O_CLOEXEC)
-            guard file >= 0 else { throw .unreadable(offset: 0, errno: errno) }
-            defer { close(file) }
-            var facts = stat()
-            let size = fstat(file, &facts) == 0 ? Int(facts.st_size) : 0
-            let reader = CommitReader(
-                descriptor: file, number: part.number, byteCount: size, expected: nil)
-            if try reader.proves(missing) { throw .gap(found: part.first ?? 0, expected: missing) }
-        }
+        return false
     }
 
     private func dropLater(from index: Int) {
@@ -223,7 +206,11 @@ final class AOFLoad: DatasetLoad {
         }
     }
 
-    private func describe(_ error: CommitReader.Failure) -> FileFailure {
+    private func describe(_ error: CommitChain.Failure) -> FileFailure {
+        describe(error.reason, "\(directory)/\(error.name)")
+    }
+
+    private func describe(_ error: CommitReader.Failure, _ path: String) -> FileFailure {
         switch error {
         case .unreadable(let offset, let code):
             return FileFailure("\(path) at byte \(offset): \(String(cString: strerror(code)))")

@@ -39,6 +39,11 @@ public final class AppendOnlyFile: @unchecked Sendable {
     private var coming: (base: Int, increment: Int)?
     /// Unix milliseconds before which rewriting is not tried again.
     private var retryAt: Int64 = 0
+    /// Unix milliseconds at which a rewrite is tried that puts an end to a failure.
+    private var healAt: Int64 = 0
+    private static let healMilliseconds: Int64 = 10_000
+    /// Writes are refused because it cannot be written.
+    private var isRefusing = false
     /// Replies wait until what they tell of is durable.
     public private(set) var holdsReplies = false
 
@@ -124,7 +129,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
         }
     }
 
-    /// CONFIG SET appendonly yes. Errors: a file cannot be opened; another save runs.
+    /// CONFIG SET appendonly yes. Errors: a file cannot be opened.
     func turnOn() throws(FileFailure) {
         guard state == .off else { return }
         guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
@@ -132,21 +137,30 @@ public final class AppendOnlyFile: @unchecked Sendable {
         try directory.makeDirectory(configuration.appendDirectory)
         makeLog((log?.mark ?? 0) + 1)
         enter(.waiting)
-        if server.saver.isRunning {
-            facts_.withLock { $0.isScheduled = true }
-            try turn()
-            return
-        }
-        do throws(CommandError) { try rewrite() } catch {
+        do throws(FileFailure) { try beginWaiting() } catch {
             enter(.off)
-            throw FileFailure("\(error)")
+            while let file = log!.close() { directory.discard(file.file) }
+            throw error
         }
+        mustLeave = false
+    }
+
+    /// Begins a base, or an increment that one will be written for.
+    private func beginWaiting() throws(FileFailure) {
+        // A rewrite that was given up a moment ago has not ended yet.
+        if server.saver.isRunning || isRewriting {
+            facts_.withLock { $0.isScheduled = true }
+            return try turn()
+        }
+        do throws(CommandError) { try rewrite() } catch { throw FileFailure("\(error)") }
     }
 
     /// What is there of another time: only its numbers are used on, until it is deleted.
     private var past: AOFManifest {
-        guard let bytes = directory.contents(manifestPath), let found = try? AOFManifest(bytes)
-        else { return AOFManifest() }
+        var found = manifest
+        if found.parts.isEmpty, let bytes = directory.contents(manifestPath) {
+            found = (try? AOFManifest(bytes)) ?? found
+        }
         return AOFManifest(parts: found.parts.map {
             AOFManifest.Part(name: $0.name, number: $0.number, kind: .history)
         })
@@ -156,20 +170,25 @@ public final class AppendOnlyFile: @unchecked Sendable {
     func turnOff() {
         guard state != .off else { return }
         checkpoint?.snapshot.abandon()
+        coming = nil
         facts_.withLock { $0.isScheduled = false }
-        isFlushing = true
+        ending.append(log!)
+        mustLeave = true
         enter(.off)
     }
 
-    /// Everything appended is being made durable, because no more comes.
-    private var isFlushing = false
+    /// Nothing more comes: what was appended is being made durable, then their files are closed. More than
+    /// one if it is turned on and off faster than the disk writes.
+    private var ending: [CommitLog] = []
+    /// The manifest does not say yet that the server went on without the files.
+    private var mustLeave = false
 
     private func makeLog(_ sequence: UInt64) {
         let log = server.store.makeCommitLog(configuration.appendSync, sequence: sequence) {
             [unowned server] in server.fronts[0].wake()
         }
-        log.onFailure = { [unowned self] in failed($0) }
-        log.onRecovery = { [unowned self] in recovered() }
+        log.onFailure = { [unowned self, unowned log] in failed($0, log) }
+        log.onRecovery = { [unowned self, unowned log] in recovered(log) }
         log.onDurable = { [unowned server] in
             for front in server.fronts.dropFirst() where front.holdsReplies { front.wake() }
         }
@@ -186,30 +205,35 @@ public final class AppendOnlyFile: @unchecked Sendable {
             front.recordedChanges = front.keys.changes
         }
         holdsReplies = state == .on && configuration.appendSync == .always
-        if state == .off { server.busyness.setUnwritable(nil) }
+        guard state == .off else { return }
+        isRefusing = false
+        server.busyness.setUnwritable(nil, by: .appendOnly)
     }
 
     /// The server goes on without the file: what is in it is of the past from now on.
     func leave(_ manifest: AOFManifest) {
         self.manifest = manifest
         self.manifest.isLeft = true
-        do throws(FileFailure) { try write(self.manifest) } catch {
+        do throws(FileFailure) {
+            try write(self.manifest)
+            mustLeave = false
+        } catch {
             server.log(.warning, "append-only file: \(error)")
         }
         server.store.log.keepsRetired = false
     }
 
-    /// CONFIG SET appendfsync.
-    func policyChanged() {
-        guard let log, state != .off, log.policy != configuration.appendSync else { return }
-        let wasDirect = log.policy == .always
-        log.policy = configuration.appendSync
-        if wasDirect != (log.policy == .always) {
-            do throws(FileFailure) { try turn() } catch {
-                server.log(.warning, "append-only file: \(error)")
-            }
+    /// CONFIG SET appendfsync. Errors: the increment it needs cannot be created, or what there is cannot be
+    /// written: nobody could be promised more. All is as it was then.
+    func policyChanged() throws(FileFailure) {
+        let policy = configuration.appendSync
+        guard let log, state != .off, log.policy != policy else { return }
+        if (log.policy == .always) != (policy == .always) {
+            if log.failure != 0 { throw FileFailure(String(cString: strerror(Int32(log.failure)))) }
+            try turn()
         }
-        holdsReplies = state == .on && log.policy == .always
+        log.policy = policy
+        holdsReplies = state == .on && policy == .always
     }
 
     // MARK: Files
@@ -223,13 +247,13 @@ public final class AppendOnlyFile: @unchecked Sendable {
         let part = AOFManifest.Part(
             name: incrementName(number), number: number, kind: .increment, first: log.sequenceOfNextFile)
         manifest.parts.append(part)
-        do throws(FileFailure) {
-            if isFirst || state == .on || manifest.base != nil { try write(manifest) }
-        } catch {
-            // The file stays: the manifest may name it by now. The next try has the same name.
-            manifest.parts.removeLast()
-            directory.close(file, at: 0)
-            throw error
+        if isFirst || state == .on || manifest.base != nil {
+            do throws(FileFailure) { try write(manifest) } catch {
+                manifest.parts.removeLast()
+                // Empty it does no harm, even if the manifest names it after all.
+                directory.close(file, at: 0)
+                throw error
+            }
         }
         facts_.withLock { $0.closedBytes += log.fileBytes }
         log.turn(to: CommitFile(file, number: number, isDirect: isDirect))
@@ -273,7 +297,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
     private func beginRewrite(_ now: Int64) throws(FileFailure) {
         guard server.saver.directory != nil else { throw FileFailure("there is no directory for it") }
         try directory.makeDirectory(configuration.appendDirectory)
-        coming = (manifest.nextBase, manifest.nextIncrement)
+        let base = manifest.nextBase
         try turn()
         let file = try directory.create("temp-rewriteaof-bg-\(server.processID).aof", isDirect: false)
         checkpoint = server.store.beginCheckpoint(
@@ -284,6 +308,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
             directory.discard(file)
             throw FileFailure("out of memory")
         }
+        coming = (base, manifest.increments.last!.number)
         facts_.withLock {
             $0.rewriteStartedAt = now
             $0.isScheduled = false
@@ -294,11 +319,13 @@ public final class AppendOnlyFile: @unchecked Sendable {
     /// The base is written, or cannot be. On the first loop.
     private func ended(_ file: DiskFile, error: Int) {
         var failure = error == 0 ? nil : String(cString: strerror(Int32(error)))
-        if failure == nil {
+        if failure == nil, let coming {
             do throws(FileFailure) {
-                try adopt(file, checkpoint!, number: coming!.base, from: coming!.increment)
+                try adopt(file, checkpoint!, number: coming.base, from: coming.increment)
             } catch { failure = error.description }
         } else {
+            // It was turned off meanwhile, or something failed.
+            failure = failure ?? String(cString: strerror(ECANCELED))
             directory.discard(file)
         }
         let now = first.now
@@ -329,7 +356,7 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     /// There is a base: who is answered from now on is promised what the policy says.
     private func enterWithBase() {
-        guard state == .waiting, manifest.base != nil, !isRewriting else { return }
+        guard state == .waiting, manifest.base != nil, !isRewriting, log!.failure == 0 else { return }
         server.standAlone { enter(.on) }
         server.ready()
     }
@@ -347,11 +374,14 @@ public final class AppendOnlyFile: @unchecked Sendable {
         for part in manifest.parts where !next.parts.contains(part) { directory.delete(path(part.name)) }
         manifest = next
         facts_.withLock { $0.baseBytes = bytes }
+        log!.drop(before: increment, first)
     }
 
-    /// Whether the checkpoint of the end is the base of the next start. It has everything, what could not be
-    /// written to the increments too.
-    public var isKept: Bool { state == .on }
+    /// Whether the checkpoint of the end is the base of the next start. It needs nothing of the files before,
+    /// which may have failed, or never have had a base.
+    public var isKept: Bool { state != .off }
+    /// What was acknowledged since is in no file.
+    public var hasFailed: Bool { state != .off && log!.failure != 0 }
 
     /// A checkpoint of everything, written when nothing changes any more, is the base; nothing follows it.
     public func end(with file: DiskFile, _ checkpoint: Checkpoint) throws(FileFailure) {
@@ -372,17 +402,21 @@ public final class AppendOnlyFile: @unchecked Sendable {
     @inline(__always)
     public func pump() {
         guard let log else { return }
-        if isFlushing { return flush(log) }
+        if !ending.isEmpty { flushEnding() }
         if state != .off { log.pump(first) }
     }
 
-    private func flush(_ log: CommitLog) {
-        log.pump(first, .all)
-        guard log.isIdle else { return }
-        isFlushing = false
-        guard state == .off else { return }
-        if let file = log.close() { ended(file) }
-        leave(manifest)
+    private func flushEnding() {
+        ending.removeAll { log in
+            // What has failed is not tried for ever.
+            guard log.isIdle else {
+                log.pump(first, .all)
+                return false
+            }
+            while let file = log.close() { ended(file) }
+            return true
+        }
+        if ending.isEmpty, mustLeave { leave(manifest) }
     }
 
     /// The first loop's periodic look: what waits is written, and rewriting begins when it is time.
@@ -392,8 +426,11 @@ public final class AppendOnlyFile: @unchecked Sendable {
         enterWithBase()
         let facts = self.facts, now = first.now
         guard facts.rewriteStartedAt == nil, !server.saver.isRunning, now >= retryAt else { return }
-        guard facts.isScheduled || isLarge(facts) || server.store.log.wantsCheckpoint else { return }
+        let heals = log.failure != 0 && now >= healAt
+        guard facts.isScheduled || heals || isLarge(facts) || server.store.log.wantsCheckpoint
+        else { return }
         retryAt = now + 1000
+        if heals { healAt = now + AppendOnlyFile.healMilliseconds }
         server.standAlone { try? rewrite() }
     }
 
@@ -413,47 +450,53 @@ public final class AppendOnlyFile: @unchecked Sendable {
 
     // MARK: Failures; on the first loop
 
-    private func failed(_ code: Int) {
+    private func failed(_ code: Int, _ log: CommitLog) {
+        guard log === self.log, state != .off else { return }
         let why = String(cString: strerror(Int32(code)))
-        if log!.policy == .always, state == .on {
+        if log.policy == .always, state == .on {
             server.fail("""
                 Can't recover from AOF write error when the AOF fsync policy is 'always': \(why). Exiting...
                 """)
         }
-        if !server.busyness.isUnwritable {
+        if !isRefusing {
+            isRefusing = true
             server.log(.warning, "Error writing to the AOF file: \(why). Writes are refused until it is gone")
+            healAt = first.now + AppendOnlyFile.healMilliseconds
         }
-        server.busyness.setUnwritable("MISCONF Errors writing to the AOF file: \(why)")
+        // Writing it again proves nothing: a new base must take its place, at once.
+        if log.needsBase { healAt = min(healAt, first.now) }
+        server.busyness.setUnwritable("MISCONF Errors writing to the AOF file: \(why)", by: .appendOnly)
     }
 
-    private func recovered() {
-        server.busyness.setUnwritable(nil)
+    private func recovered(_ log: CommitLog) {
+        guard log === self.log, state != .off else { return }
+        isRefusing = false
+        server.busyness.setUnwritable(nil, by: .appendOnly)
         server.log(.warning, "AOF write error looks solved. The server can write again.")
     }
 
     // MARK: The end
 
-    /// Makes everything appended durable, while nothing else runs; false if that failed.
-    @discardableResult
-    func finish() -> Bool {
-        guard let log, state != .off else { return true }
+    /// After all loops have ended: makes everything appended durable; false if that failed.
+    public func end() -> Bool {
+        checkpoint?.snapshot.abandon()
         while let checkpoint, !checkpoint.snapshot.isOver {
             for worker in server.store.workers {
                 _ = worker.background()
                 directory.carryOut(worker)
             }
         }
-        repeat {
-            log.pump(first, .all)
+        if state != .off {
+            ending.append(log!)
+            // Once more, even if it has failed.
+            log!.pump(first, .all)
             directory.carryOut(first)
-        } while !log.isIdle
-        if let file = log.close() { ended(file) }
-        return log.failure == 0
-    }
-
-    /// After all loops have ended.
-    public func end() -> Bool {
-        checkpoint?.snapshot.abandon()
-        return finish()
+        }
+        while !ending.isEmpty {
+            flushEnding()
+            directory.carryOut(first)
+        }
+        if mustLeave { leave(manifest) }
+        return state == .off || log!.failure == 0
     }
 }

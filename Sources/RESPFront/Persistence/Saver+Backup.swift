@@ -19,6 +19,8 @@ extension Saver {
         var number = 0
         var endedAt: Int64 = 0
         var failure: String?
+        /// Keys the last one left out, since their values could not be read.
+        var unreadable = 0
         var count = 0
         /// When the server tried last by itself, and the name of the last that was made so.
         var triedAt: Int64 = 0
@@ -58,7 +60,7 @@ extension Saver {
     }
 
     /// The backup is there, or is not. On the first loop.
-    func backupEnded(_ name: String, _ number: Int, _ failure: String?) {
+    func backupEnded(_ name: String, _ number: Int, _ failure: String?, unreadable: Int) {
         let path = "\(Configuration.absolute(server.configuration.dir))/\(Saver.backups)/\(name)"
         let now = self.now, isAutomatic = name.hasPrefix(Saver.automatic)
         if failure == nil, isAutomatic { deleteOld() }
@@ -70,6 +72,7 @@ extension Saver {
             $0.backups.number = number
             $0.backups.endedAt = now
             $0.backups.failure = failure
+            $0.backups.unreadable = unreadable
             if failure == nil {
                 $0.backups.count += 1
                 if isAutomatic { $0.backups.newest = name }

@@ -21,6 +21,8 @@ public final class Saver: @unchecked Sendable {
         var changesSaved: UInt64 = 0
         var lastTried: Int64 = 0
         var isScheduled = false
+        /// Keys the last one left out, since their values could not be read.
+        var unreadable = 0
         var backups = BackupFacts()
     }
 
@@ -32,6 +34,8 @@ public final class Saver: @unchecked Sendable {
     private var snapshot: Snapshot?
     private var number = 0
     private var changesAtStart: UInt64 = 0
+    /// Keys it leaves out, since their values cannot be read. Counted on any thread.
+    private let unreadable = Atomic<Int>(0)
 
     init(_ server: ServerState, now: Int64) {
         self.server = server
@@ -71,15 +75,18 @@ public final class Saver: @unchecked Sendable {
         let temporary = purpose == .dump ? "temp-\(server.processID).rdb" : Saver.unfinishedBackup
         do throws(FileFailure) { file = try directory.create(temporary, isDirect: false) } catch {
             if purpose == .dump { state.withLock { $0.lastSucceeded = false } }
+            applyRefusal()
             server.log(.warning, "Failed opening the temp RDB file for saving: \(error)")
             throw .message("ERR \(error)")
         }
         changesAtStart = server.fronts.reduce(0) { $0 &+ $1.keys.changes }
         number += 1
+        unreadable.store(0, ordering: .relaxed)
         state.withLock { $0.startedAt = now }
         snapshot = server.store.beginRDB(
             file, facts(now), wake: { [unowned server] in server.fronts[0].wake() },
-            unreadable: { [unowned server] key in
+            unreadable: { [unowned self] key in
+                unreadable.add(1, ordering: .relaxed)
                 let name = key.prefix(64).text
                 server.log(.warning, "RDB: the value of key '\(name)' cannot be read: left out")
             },
@@ -115,33 +122,55 @@ public final class Saver: @unchecked Sendable {
             directory!.discard(file)
         }
         snapshot = nil
+        let missing = unreadable.load(ordering: .relaxed)
+        if failure == nil, missing > 0 {
+            server.log(.warning, "\(name): \(missing) keys are not in it, since their values cannot be read")
+        }
         if case .backup(let own) = purpose {
-            backupEnded(own, number, failure)
+            backupEnded(own, number, failure, unreadable: missing)
         } else {
-            dumpEnded(failure)
+            dumpEnded(failure, unreadable: missing, wasAbandoned: error == Int(ECANCELED))
         }
         for front in server.fronts { front.post(.saveEnded) }
     }
 
-    private func dumpEnded(_ failure: String?) {
+    /// `wasAbandoned`: nobody wanted it any more, which is no failure to write.
+    private func dumpEnded(_ failure: String?, unreadable: Int, wasAbandoned: Bool) {
         let now = server.fronts[0].worker.now
         state.withLock {
             $0.lastSeconds = (now - ($0.startedAt ?? now)) / 1000
             $0.startedAt = nil
             $0.ended = number
-            $0.lastSucceeded = failure == nil
+            if !wasAbandoned { $0.lastSucceeded = failure == nil }
+            $0.unreadable = failure == nil ? unreadable : 0
             if failure == nil {
                 $0.lastSaved = now / 1000
                 $0.changesSaved = changesAtStart
                 $0.count += 1
             }
         }
+        applyRefusal()
         if let failure {
             server.log(.warning, "Background saving error: \(failure)")
         } else {
             server.log(.notice, "DB saved on disk")
         }
     }
+
+    /// stop-writes-on-bgsave-error (Redis 7.0): the settings or the last save have changed.
+    func applyRefusal() {
+        let configuration = server.configuration
+        let refuses = configuration.stopsWritesUnsaved && !configuration.savePoints.isEmpty
+            && !facts.lastSucceeded
+        server.busyness.setUnwritable(refuses ? Saver.refusal : nil, by: .snapshot)
+    }
+
+    private static let refusal = """
+        MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+        Commands that may modify the data set are disabled, because this instance is configured to report \
+        errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check \
+        the Redis logs for details about the RDB error.
+        """
 
     /// Nothing of what is being saved will be there: FLUSHALL, FLUSHDB, SHUTDOWN NOSAVE. The world stands
     /// still.

@@ -25,6 +25,8 @@ public final class CommitFile {
     fileprivate var isPreparable = true
     /// Sequence of its last commit, once no more come.
     fileprivate var last: UInt64?
+    /// A base has what is in it: nothing is written to it any more.
+    fileprivate var isDropped = false
 
     public init(_ file: DiskFile, number: Int, isDirect: Bool) {
         self.file = file
@@ -248,6 +250,7 @@ public final class CommitLog: @unchecked Sendable {
             flights.append(chunk)
             write(chunk, worker)
         }
+        land()
         endFiles(worker)
         sync(worker, extent == .all)
         prepare(worker)
@@ -270,6 +273,7 @@ public final class CommitLog: @unchecked Sendable {
 
     private func write(_ chunk: Chunk, _ worker: StoreWorker) {
         let file = chunk.file!, extent = CommitLog.extent(chunk.fill, file), at = chunk.memory.at
+        if file.isDropped { return chunk.isWritten = true }
         memset(at + chunk.fill, 0, extent - chunk.fill)
         Commit(
             length: chunk.fill - Commit.headerSize, extent: extent, sequence: chunk.sequence, durable: durable
@@ -282,28 +286,48 @@ public final class CommitLog: @unchecked Sendable {
 
     private func wrote(_ chunk: Chunk, _ extent: Int, _ result: Int, _ worker: StoreWorker) {
         writing -= 1
-        guard result == extent else {
+        guard result == extent || chunk.file.isDropped else {
             failed.append(chunk)
             failedAt = worker.instant
             return fail(result < 0 ? -result : Int(ENOSPC))
         }
-        if failure != 0, failed.isEmpty, !syncFailed {
-            failureWord.store(0, ordering: .relaxed)
-            onRecovery()
-        }
+        noteRecovery()
         chunk.isWritten = true
+        land()
+        pump(worker)
+    }
+
+    /// What is written counts when all before it is.
+    private func land() {
         while let first = flights.first, first.isWritten {
             flights.removeFirst()
             written = first.sequence
             if first.file.isDirect { noteDurable(written) }
             recycle(first)
         }
-        pump(worker)
     }
 
     private func fail(_ code: Int) {
         failureWord.store(code, ordering: .relaxed)
         onFailure(code)
+    }
+
+    private func noteRecovery() {
+        guard failure != 0, failed.isEmpty, !syncFailed else { return }
+        failureWord.store(0, ordering: .relaxed)
+        onRecovery()
+    }
+
+    /// A durable base has what is in the files before that of this number: whatever has failed there is of
+    /// the past.
+    public func drop(before number: Int, _ worker: StoreWorker) {
+        guard failure != 0, let oldest = files.first else { return }
+        if oldest.number < number { syncFailed = false }
+        for file in files where file.number < number { file.isDropped = true }
+        for chunk in failed where chunk.file.isDropped { chunk.isWritten = true }
+        failed.removeAll { $0.isWritten }
+        noteRecovery()
+        pump(worker)
     }
 
     /// Commits before a file's first are durable once the files before have ended.
@@ -328,12 +352,15 @@ public final class CommitLog: @unchecked Sendable {
     /// Files all of whose commits are durable are closed.
     private func endFiles(_ worker: StoreWorker) {
         while files.count > 1, let last = files[0].last, written >= last {
-            if !files[0].isDirect, durable < last {
+            let file = files[0]
+            if file.isDropped {
+                if isSyncing { return }
+                noteDurable(last)
+            } else if !file.isDirect, durable < last {
                 // Made durable first.
-                if !isSyncing, !syncFailed { sync(files[0], upTo: last, worker) }
+                if !isSyncing, !syncFailed { sync(file, upTo: last, worker) }
                 return
             }
-            let file = files[0]
             lock.lock()
             files.removeFirst()
             lock.unlock()
@@ -357,6 +384,8 @@ public final class CommitLog: @unchecked Sendable {
         sync(files[0], upTo: written, worker)
     }
 
+    /// A sync has failed: nothing more of that file is durable, until a base has what is in it.
+    public var needsBase: Bool { syncFailed }
     /// Whether a sync is under way.
     public var syncIsPending: Bool { isSyncing }
 
@@ -365,7 +394,7 @@ public final class CommitLog: @unchecked Sendable {
         lastSyncAt = worker.instant
         let end = DiskOperation.other { [unowned worker] result in
             self.isSyncing = false
-            guard result >= 0 else {
+            guard result >= 0 || file.isDropped else {
                 // What the kernel has not written it may have dropped: asking again proves nothing.
                 self.syncFailed = true
                 return self.fail(-result)
