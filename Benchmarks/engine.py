@@ -7,7 +7,7 @@ Server on core 0, load on core 1; servers that are compared run side by side in 
 result is a line of JSON on standard output and in Benchmarks/report/engine.jsonl, with its command.
 Needs: redis-server, memcached, fio (Debian), redis-py; builds of tierd and of Benchmarks.
 """
-import json, os, shutil, signal, statistics, subprocess, sys, threading, time
+import json, os, shutil, signal, socket, statistics, subprocess, sys, threading, time
 import redis
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -28,13 +28,17 @@ def note(row, **facts):
 class Server:
     def __init__(self, name, port, command, core="0", cgroup=None):
         self.name, self.port = name, port
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            sys.exit(f"{name}: someone listens on port {port} already")
+        except OSError:
+            pass
         enter = ["sh", "-c", f"echo $$ > {cgroup}/cgroup.procs && exec \"$@\"", "sh"] if cgroup else []
         pin = ["taskset", "-c", core] if core else []
         self.command = command
         self.process = subprocess.Popen(enter + pin + command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while True:
             try:
-                import socket
                 socket.create_connection(("127.0.0.1", port)).close()
                 break
             except OSError:

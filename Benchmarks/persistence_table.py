@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the table of persistence (Benchmarks/RESULTS.md) beside redis-server.
 
-usage: Benchmarks/persistence_table.py [row …]      rows: bgsave restart
+usage: Benchmarks/persistence_table.py [row …]      rows: bgsave restart appendonly
 
 Server on core 0, load on core 1. Every result is a line of JSON on standard output and in
 Benchmarks/report/engine.jsonl, with its command. Needs: redis-server (Debian), redis-py; builds of tierd and of Benchmarks.
@@ -16,7 +16,7 @@ import time
 
 import redis
 
-from engine import DIRECTORY, ROOT, TIERD, Server, fill, load_command, note, tierd
+from engine import DIRECTORY, ROOT, TIERD, Server, fill, load, load_command, note, tierd
 
 KEYS = 1_000_000
 
@@ -126,9 +126,34 @@ def restart():
     shutil.rmtree(real)
 
 
+def appendonly():
+    """SET of 100 bytes over 50 connections, by appendfsync and pipeline, the two servers in turn."""
+    real = DIRECTORY + "-redis"
+    results = {}
+    for _ in range(3):
+        for policy in ("always", "everysec"):
+            for pipeline, requests in ((1, 300_000), (16, 1_500_000)):
+                for name in ("redis", "tierd"):
+                    options = ["--appendonly", "yes", "--appendfsync", policy]
+                    if name == "tierd":
+                        server = tierd(*options)
+                    else:
+                        shutil.rmtree(real, ignore_errors=True)
+                        os.makedirs(real)
+                        server = Server("redis", 7392, ["redis-server", "--port", "7392", "--save", "", "--dir", real, *options])
+                    result = load(server, "-c", 50, "-P", pipeline, "--sets", 1, "-d", 100, "-r", requests)
+                    results.setdefault((policy, pipeline, name), []).append(result)
+                    server.process.kill()
+                    server.process.wait()
+    for (policy, pipeline, name), runs in results.items():
+        note("appendonly", server=name, command=runs[0]["command"], appendfsync=policy, pipeline=pipeline,
+            **{key: [run[key] for run in runs] for key in ("rps", "p50_us", "p99_us", "cpu_us_per_request")})
+    shutil.rmtree(real, ignore_errors=True)
+
+
 if __name__ == "__main__":
     os.makedirs(f"{ROOT}/Benchmarks/report", exist_ok=True)
-    rows = {f.__name__: f for f in (bgsave, restart)}
+    rows = {f.__name__: f for f in (bgsave, restart, appendonly)}
     for name in sys.argv[1:] or rows:
         if name not in rows:
             sys.exit(f"persistence_table.py: no row {name}; rows: {' '.join(rows)}")

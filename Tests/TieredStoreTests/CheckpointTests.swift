@@ -1,4 +1,5 @@
 import CSystem
+import Glibc
 import Primitives
 import Testing
 
@@ -60,6 +61,29 @@ import Testing
         try meanwhile()
         for _ in 0..<10_000 where failure == nil { bench.turn() }
         #expect(failure == 0 && begun.snapshot.isOver)
+        return try durable(bench, begun)
+    }
+
+    /// Writes the checkpoint of a store that ends; nil if that fails.
+    private func lastCheckpoint(_ bench: StoreBench) throws -> [UInt8]? {
+        var failure: Int?
+        let file = DiskFile(number: 1)
+        bench.files[1] = []
+        let begun = try #require(bench.store.beginCheckpoint(
+            file, libraries: [], blockSize: 4096, isLast: true, wake: {}, ended: { failure = $0 }))
+        // As `Checkpoint.walk`: nothing else is done.
+        for _ in 0..<10_000 where failure == nil {
+            _ = bench.worker.saveSlice()
+            bench.settle()
+            while begun.snapshot.file.writeOne({ memory, count, offset in
+                bench.write(file, memory, count, at: offset)
+                return count
+            }) {}
+        }
+        return failure == 0 ? try durable(bench, begun) : nil
+    }
+
+    private func durable(_ bench: StoreBench, _ begun: Checkpoint) throws -> [UInt8] {
         bench.store.log.checkpointIsDurable(begun.number)
         return try #require(bench.files[1])
     }
@@ -118,6 +142,71 @@ import Testing
         for database in 0..<2 { _ = other.worker.flush(database: database) }
         #expect(other.store.log.liveBytes == 0 && other.store.residentItems == 0)
         #expect(other.store.log.freeCount == other.store.log.usableCount)
+    }
+
+    /// Method: all of it is in RAM and dirty but for what was demoted before.
+    @Test func theLastHasAddressesAndWhatWasInRAMComesBack() throws {
+        let bench = try makeBench()
+        try fill(bench)
+        let wanted = try picture(bench), resident = bench.store.residentItems
+        let bytes = try #require(try lastCheckpoint(bench))
+        let other = try makeBench(after: bench)
+        try load(bytes, other)
+        #expect(other.store.residentItems == 0, "all values are on the SSD")
+        #expect(try picture(other) == wanted)
+        let reads = other.reads, counters = other.worker.counters, promoted = other.store.residentItems
+        other.store.beginWarmUp()
+        for _ in 0..<1000 where other.store.isWarmingUp { other.turn() }
+        #expect(other.store.residentItems == resident && !other.store.isWarmingUp)
+        #expect(other.reads - reads < resident, "values written together come with one read")
+        #expect(other.worker.counters.warmedValues == UInt64(resident - promoted))
+        #expect(other.worker.counters.coldReads == counters.coldReads, "nobody waited for them")
+        #expect(try picture(other) == wanted)
+    }
+
+    /// Deleted, changed, moved by compaction, out of date or demoted again: whatever happens to a key while
+    /// its value is on the way, the value is that of now.
+    @Test(arguments: 0..<4) func whatComesBackIsNotTheValueOfBefore(_ turns: Int) throws {
+        let bench = try makeBench()
+        try fill(bench)
+        let bytes = try #require(try lastCheckpoint(bench))
+        let other = try makeBench(after: bench)
+        try load(bytes, other)
+        other.store.beginWarmUp()
+        for _ in 0..<turns {
+            _ = other.worker.background()
+            other.collect()
+            if !other.pending.isEmpty { other.answerOne() }
+        }
+        for (i, name) in Self.names.enumerated() {
+            switch i % 3 {
+            case 0: other.with([name], database: 1) { _ = $0.delete(0) }
+            case 1: other.set(name, Self.value(i + 1), database: 1)
+            default: continue
+            }
+        }
+        other.worker.compactEverything()
+        for _ in 0..<1000 where other.store.isWarmingUp { other.turn() }
+        other.turn(20)
+        for (i, name) in Self.names.enumerated() {
+            let wanted = i % 3 == 0 ? nil : Self.value(i % 3 == 1 ? i + 1 : i)
+            #expect(try other.get(name, database: 1) == wanted, "\(name)")
+        }
+        #expect(other.worker.counters.checksumErrors == 0 && other.worker.staging.count == 0)
+    }
+
+    @Test func theLastIsOfNoUseWhenARecordCannotBeWritten() throws {
+        let bench = try makeBench()
+        try fill(bench)
+        bench.failures[.write] = -Int(EIO)
+        #expect(try lastCheckpoint(bench) == nil)
+        // The values have stayed where they were.
+        bench.failures = [:]
+        let wanted = try picture(bench)
+        let bytes = try checkpoint(bench)
+        let other = try makeBench(after: bench)
+        try load(bytes, other)
+        #expect(try picture(other) == wanted)
     }
 
     /// Method: everything is changed while the checkpoint is being written.

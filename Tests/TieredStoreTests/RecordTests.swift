@@ -178,4 +178,20 @@ struct RecordTests {
             }
         }
     }
+
+    /// Values that do not compress are soon written as they are; the first that does is found out again.
+    @Test func compressionIsTriedWhereItPays() {
+        var compression = Compression()
+        let room = UnsafeMutableRawPointer.allocate(byteCount: 4096, alignment: 8)
+        defer { room.deallocate() }
+        func isCompressed(_ value: [UInt8]) -> Bool {
+            with(Array("key".utf8), value) { _ = compression.compose($0, at: room) }
+            return Record(room).flags & Record.compressed != 0
+        }
+        let zeros = [UInt8](repeating: 0, count: 500)
+        for seed in 0..<100 { #expect(!isCompressed(StoreBench.noise(500, seed: UInt64(seed)))) }
+        let untried = (0..<64).prefix { _ in !isCompressed(zeros) }.count
+        #expect((1..<32).contains(untried), "\(untried) left as they are")
+        for _ in 0..<40 { #expect(isCompressed(zeros)) }
+    }
 }

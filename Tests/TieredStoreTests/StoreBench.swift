@@ -79,19 +79,18 @@ final class StoreBench {
             request.memory!.copyMemory(from: place, byteCount: request.length)
             damage(request.memory!, request.length)
         } else if request.kind == .write, request.file != .tier {
-            write(request)
+            write(request.file, request.memory!, request.length, at: request.offset)
         } else if request.kind == .write {
             place.copyMemory(from: request.memory!, byteCount: request.length)
         }
         worker.complete(request.token, result: result)
     }
 
-    private func write(_ request: DiskRequest) {
-        let bytes = ByteView(request.memory!, request.length).array, end = request.offset + request.length
-        var file = files[request.file.number] ?? []
-        file += [UInt8](repeating: 0, count: max(0, end - file.count))
-        file.replaceSubrange(request.offset..<end, with: bytes)
-        files[request.file.number] = file
+    func write(_ file: DiskFile, _ memory: UnsafeMutableRawPointer, _ count: Int, at offset: Int) {
+        var content = files[file.number] ?? []
+        content += [UInt8](repeating: 0, count: max(0, offset + count - content.count))
+        content.replaceSubrange(offset..<(offset + count), with: ByteView(memory, count).array)
+        files[file.number] = content
     }
 
     /// Turns of background work, each with the disk's answers.

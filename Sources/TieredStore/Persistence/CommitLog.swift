@@ -72,9 +72,10 @@ public final class CommitLog: @unchecked Sendable {
     /// What waits is written when it is so much, or at the next look of the cron: a write costs more than
     /// its bytes.
     private static let dueBytes = 64 << 10
-    /// Zeros are written in such portions, so far ahead.
-    private static let prepareBytes = 512 << 10
-    private static let prepareAhead = 4 << 20
+    /// Zeros are written in portions of so many bytes, the more the longer the file is: commits wait while
+    /// the file system's journal takes note of each (3 to 4 ms).
+    private static let prepareLeast = 512 << 10
+    private static let prepareMost = 8 << 20
     private static let second: UInt64 = 1_000_000_000
 
     private let extents: Extents
@@ -413,8 +414,8 @@ public final class CommitLog: @unchecked Sendable {
         let end = file.end
         lock.unlock()
         file.preparedEnd = max(file.preparedEnd, end)
-        guard file.preparedEnd - end < CommitLog.prepareAhead,
-            let memory = SnapshotFile.Memory(CommitLog.prepareBytes, extents)
+        let portion = CommitLog.portion(end)
+        guard file.preparedEnd - end < portion, let memory = SnapshotFile.Memory(portion, extents)
         else { return }
         isPreparing = true
         memset(memory.at, 0, memory.count)
@@ -422,11 +423,19 @@ public final class CommitLog: @unchecked Sendable {
             .durableWrite, file.file, offset: file.preparedEnd, length: memory.count, memory: memory.at,
             .other { [unowned worker] result in
                 self.isPreparing = false
-                // Of a full disk the commits themselves will tell.
                 file.isPreparable = result == memory.count
                 if file.isPreparable { file.preparedEnd += memory.count }
+                // Of a full disk the commits themselves will tell. What else has failed may have failed for
+                // them, too, without their being told.
+                if result < 0, -result != Int(ENOSPC), -result != Int(EDQUOT) { self.fail(-result) }
                 self.pump(worker)
             })
+    }
+
+    private static func portion(_ end: Int) -> Int {
+        var bytes = prepareLeast
+        while bytes < prepareMost, bytes < end / 4 { bytes *= 2 }
+        return bytes
     }
 
     // MARK: Its end

@@ -17,7 +17,8 @@ struct Compression {
 
     /// As `Record.compose`.
     mutating func compose(_ content: Record.Content, at target: UnsafeMutableRawPointer) -> Int {
-        guard content.value.count >= Record.compressionStart else { return Record.compose(content, at: target) }
+        guard content.value.count >= Record.compressionStart
+        else { return Record.compose(content, at: target) }
         untried += 1
         guard failures < Compression.patience || untried >= Compression.interval
         else { return Record.compose(content, at: target, compresses: false) }

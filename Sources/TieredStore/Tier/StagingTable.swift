@@ -170,7 +170,8 @@ final class StagingTable {
 
     /// Takes the large collection out of a record that is ready; nil if it has none.
     func takeStructure(_ index: UInt32) -> Structure? {
-        guard records[Int(index)].state == .ready, let held = records[Int(index)].structure else { return nil }
+        guard records[Int(index)].state == .ready, let held = records[Int(index)].structure
+        else { return nil }
         records[Int(index)].structure = nil
         records[Int(index)].state = .taken
         return held.takeRetainedValue()
