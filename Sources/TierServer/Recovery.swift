@@ -403,8 +403,10 @@ extension Server {
     private static let writers = 3
 
     private func writeCheckpoint() -> Bool {
-        // The tier file may be what cannot be written: then values stand in the checkpoint.
-        writeCheckpoint(isLast: true) || writeCheckpoint(isLast: false)
+        // The tier file may be what cannot be written: then values stand in the checkpoint. There must be
+        // room for both, since what the first try has written stays.
+        if tierFile.hasRoom(2 * state.store.ledger.used), writeCheckpoint(isLast: true) { return true }
+        return writeCheckpoint(isLast: false)
     }
 
     private func writeCheckpoint(isLast: Bool) -> Bool {

@@ -138,14 +138,22 @@ final class TierFile {
     static func room(path: String) throws(Refusal) -> Int {
         var own = stat()
         let exists = stat(path, &own) == 0
-        var status = statvfs()
-        guard statvfs(exists ? path : TierFile.directory(of: path), &status) == 0 else {
+        guard let free = freeBytes(path: exists ? path : TierFile.directory(of: path)) else {
             let error = SystemError(errno, "find out how much room there is")
             throw Refusal(description: "tier file \(path): \(error.description)")
         }
-        let used = exists ? Int(own.st_blocks) * 512 : 0
-        return Int(status.f_bavail) * Int(status.f_frsize) + used
+        return free + (exists ? Int(own.st_blocks) * 512 : 0)
     }
+
+    /// Bytes free on the file system of what is at `path`; nil: errno.
+    private static func freeBytes(path: String) -> Int? {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { return nil }
+        return Int(status.f_bavail) * Int(status.f_frsize)
+    }
+
+    /// Whether the disk has room for so many bytes, beside what the file has.
+    func hasRoom(_ bytes: Int) -> Bool { TierFile.freeBytes(path: path).map { $0 >= bytes } ?? false }
 
     private static func directory(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }

@@ -69,6 +69,8 @@ public final class StoreWorker {
     public var activeExpiry = true
     /// errno of the last write the disk refused, 0 if none.
     public internal(set) var lastWriteError = 0
+    /// Monotonic nanoseconds since when the disk has refused every write, 0 if it has not.
+    var refusedSince: UInt64 = 0
     /// Monotonic nanoseconds since when the disk has had no room, 0 if it has.
     var outOfSpaceSince: UInt64 = 0
     /// Large collections whose memory is given back bit by bit.

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import TieredStore
@@ -12,6 +13,34 @@ import Testing
         bench.store.log.isOutOfSpace = true
         bench.store.ledger.limit = bench.store.ledger.used
         return bench
+    }
+
+    private func isRefused(_ admission: Admission) -> Bool {
+        if case .refused = admission { true } else { false }
+    }
+
+    /// Writers wait a second for a disk that refuses every write, and are refused from then on; when it works
+    /// again they are let in.
+    @Test func nobodyWaitsForADiskThatFails() throws {
+        let bench = try StoreBench()
+        for i in 0..<250 { bench.set("\(i)", StoreBench.noise(3000, seed: UInt64(i))) }
+        bench.failures[.write] = -Int(EIO)
+        bench.store.ledger.limit = bench.store.ledger.used
+        var woken: [UInt32] = []
+        for turn in 0..<200 where woken.isEmpty {
+            if turn == 0 { #expect(!isRefused(bench.worker.admit(8192, token: 7))) }
+            bench.turn()
+            bench.worker.takeRunnable(into: &woken)
+        }
+        #expect(woken == [7] && bench.worker.counters.writeErrors > 1)
+        #expect(isRefused(bench.worker.admit(8192, token: 7)))
+        bench.failures = [:]
+        for _ in 0..<200 where isRefused(bench.worker.admit(8192, token: 7)) { bench.turn() }
+        bench.turn(50)
+        guard case .go = bench.worker.admit(8192, token: 8) else {
+            Issue.record("not let in")
+            return
+        }
     }
 
     private func holdingAll<R>(_ bench: StoreBench, _ body: () -> R) -> R {

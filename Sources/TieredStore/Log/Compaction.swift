@@ -190,7 +190,7 @@ extension StoreWorker {
     /// Survivors have arrived: their entries point to them now, unless modified meanwhile.
     func completeRelocation(_ batch: WriteBatch, result: Int) {
         let arrived = result == (batch.fill + 4095) & ~4095
-        if !arrived { noteWriteFailure(batch, result) }
+        if arrived { refusedSince = 0 } else { noteWriteFailure(batch, result) }
         for (offset, previous) in batch.records where arrived {
             let record = Record(batch.memory + offset)
             let address = Address(

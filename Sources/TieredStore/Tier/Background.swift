@@ -70,6 +70,7 @@ extension StoreWorker {
 
     /// Nothing can leave RAM any more: no value to demote, or no place to demote it to.
     private var isStuck: Bool {
+        if refusesWrites { return true }
         if store.leavingBytes > 0 || requestsInFlight > 0 { return false }
         if serialization != nil || !restorations.isEmpty || !buried.isEmpty { return false }
         return exhausted || isDiskFull
@@ -108,8 +109,13 @@ extension StoreWorker {
 
     // MARK: A full disk
 
-    /// A disk that had no room may have some now: asked once a second.
+    /// For a second no write has succeeded, whatever was tried: nobody waits for the next.
+    private var refusesWrites: Bool { refusedSince != 0 && instant - refusedSince > 1_000_000_000 }
+
+    /// A disk that had no room may have some now: asked once a second. So may one that refused all writes,
+    /// if none is tried: then who comes waits for one again.
     private func retryFullDisk() {
+        if refusesWrites, excess <= 0, requestsInFlight == 0 { refusedSince = 0 }
         guard log.isOutOfSpace else {
             outOfSpaceSince = 0
             return

@@ -203,7 +203,12 @@ extension StoreWorker {
     /// A batch of demoted values has arrived, or failed. Values modified meanwhile are left alone.
     func completeDemotion(_ batch: WriteBatch, result: Int) {
         let arrived = result == (batch.fill + 4095) & ~4095
-        if arrived { lastWriteError = 0 } else { noteWriteFailure(batch, result) }
+        if arrived {
+            lastWriteError = 0
+            refusedSince = 0
+        } else {
+            noteWriteFailure(batch, result)
+        }
         for (offset, _) in batch.records {
             let record = Record(batch.memory + offset)
             let address = Address(
@@ -246,6 +251,7 @@ extension StoreWorker {
     func noteWriteFailure(_ batch: WriteBatch, _ result: Int) {
         counters.writeErrors += 1
         lastWriteError = result < 0 ? -result : Int(EIO)
+        if refusedSince == 0 { refusedSince = max(1, instant) }
         if -result == Int(ENOSPC) || -result == Int(EDQUOT) {
             log.isOutOfSpace = true
             log.unprepare(batch.segment)
