@@ -83,12 +83,12 @@ extension StoreWorker {
         guard let slot = table.pointee.find(hash, staging[index].pointee.address, base: base),
             slot.pointee & Table.residentBit == 0
         else { return }
-        counters.warmedValues += 1
         if let structure = staging.takeStructure(index) {
             promote(slot, table, stripe, structure)
         } else {
             let value = ByteView(staging[index].pointee.value!, staging[index].pointee.valueCount)
-            promote(slot, table, stripe, value)
+            guard promote(slot, table, stripe, value) else { return }
         }
+        counters.warmedValues += 1
     }
 }
