@@ -33,6 +33,8 @@ let package = Package(
         .library(
             name: "TierEngine",
             targets: ["Primitives", "RESPWire", "TieredStore", "RESPFront", "Simulator"]),
+        // For Benchmarks/Micro.
+        .library(name: "TierWorkloads", targets: ["Workloads", "IOUring", "Primitives"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -59,6 +61,14 @@ let package = Package(
         program("tierctl", ["RESPFront", "RESPWire", "TieredStore", "Primitives", "CSystem", argumentParser]),
         program("tiersim", ["Simulator", argumentParser]),
 
+        // What the regression gate and the micro-benchmarks run.
+        .target(
+            name: "Workloads",
+            dependencies: ["RESPFront", "RESPWire", "TieredStore", "Primitives", "CSystem"],
+            path: "Benchmarks/Workloads", swiftSettings: house),
+        .executableTarget(
+            name: "tiergate", dependencies: ["Workloads"], path: "Benchmarks/Gate", swiftSettings: house),
+
         tests("PrimitivesTests", ["Primitives"]),
         tests("IOUringTests", ["IOUring", "Primitives", "CSystem"]),
         tests("RESPWireTests", ["RESPWire", "Primitives"]),
@@ -69,5 +79,6 @@ let package = Package(
             "TierServerTests",
             ["TierServer", "RESPFront", "RESPWire", "TieredStore", "Primitives", "CSystem"]),
         tests("SimulatorTests", ["Simulator"]),
+        tests("WorkloadsTests", ["Workloads"]),
     ]
 )
