@@ -33,8 +33,8 @@ let package = Package(
         .library(
             name: "TierEngine",
             targets: ["Primitives", "RESPWire", "TieredStore", "RESPFront", "Simulator"]),
-        // For Benchmarks/Micro.
-        .library(name: "TierWorkloads", targets: ["Workloads", "IOUring", "Primitives"]),
+        // Loaded by Benchmarks/Micro.
+        .library(name: "TierMicro", type: .dynamic, targets: ["MicroBodies"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -68,6 +68,9 @@ let package = Package(
             path: "Benchmarks/Workloads", swiftSettings: house),
         .executableTarget(
             name: "tiergate", dependencies: ["Workloads"], path: "Benchmarks/Gate", swiftSettings: house),
+        .target(
+            name: "MicroBodies", dependencies: ["Workloads", "IOUring", "Primitives", "CSystem"],
+            path: "Benchmarks/Micro/Bodies", swiftSettings: house),
 
         tests("PrimitivesTests", ["Primitives"]),
         tests("IOUringTests", ["IOUring", "Primitives", "CSystem"]),
