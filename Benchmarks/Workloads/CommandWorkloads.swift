@@ -40,7 +40,7 @@ extension Workload {
         }) { _, at in
             request("EVAL", "return redis.call('GET', KEYS[1])", "1", Data.key(at))
         },
-        Workload("multi", "MULTI, 10 SETs, EXEC", count: 1600) {
+        Workload("multi", "MULTI, 10 SETs, EXEC", count: 400) {
             let bench = Workbench()
             let tape = Tape(groups: (0..<256).map { i in
                 [request("MULTI")]
@@ -49,7 +49,7 @@ extension Workload {
             }, requestsEach: 1)
             return { bench.run(tape, $0) }
         },
-        Workload("dump-restore", "DUMP and RESTORE of a hash of 100 fields", count: 800) {
+        Workload("dump-restore", "DUMP and RESTORE of a hash of 100 fields", count: 160) {
             let bench = Workbench()
             for i in stride(from: 0, to: 100, by: 4) {
                 let fields = (i..<(i + 4)).flatMap { ["field:\($0)", Data.text($0 % 50)] }

@@ -36,7 +36,7 @@ extension Workload {
             let values = Array((0..<9).map { _ in value }.joined())
             return { keys.append($0, values) }
         },
-        Workload("ingest", "SET of 500 bytes, twice as many as RAM holds, with compaction", count: 8000) {
+        Workload("ingest", "SET of 500 bytes, twice as many as RAM holds, with compaction", count: 4000) {
             let bench = Workbench(memory: 1 << 20) {
                 $0.segmentSize = 128 << 10
                 $0.tierCapacity = 3 << 20
