@@ -35,14 +35,16 @@ struct HitRatio: ParsableCommand {
         let run = StoreRun(trace, percent: percent, valueBytes: valueBytes)
         let (store, lru, optimum) = run.ratios()
         let verdict = store >= lru ? "" : "  lower"
-        let line = json
+        let line =
+            json
             ? """
             {"trace": "\(trace.name)", "ram_percent": \(percent), "values": \(run.meanResident), \
             "tierd": \(store), "lru": \(lru), "optimum": \(optimum), \
             "visits_per_demotion": \(run.visitsPerDemotion)}
             """
             : String(
-                format: "%@ RAM %2d%%  %6d values  tierd %.4f  LRU %.4f  optimum %.4f  %4.1f visits a demotion%@",
+                format:
+                    "%@ RAM %2d%%  %6d values  tierd %.4f  LRU %.4f  optimum %.4f  %4.1f visits a demotion%@",
                 trace.name.padding(toLength: 24, withPad: " ", startingAt: 0), percent,
                 run.meanResident, store, lru, optimum, run.visitsPerDemotion, verdict)
         print(line)

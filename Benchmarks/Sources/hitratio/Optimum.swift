@@ -1,4 +1,5 @@
-/// The most hits any policy can have: what is needed last leaves first (Belady, 1966). A value may also not be kept.
+/// The most hits any policy can have: what is needed last leaves first (Belady, 1966). A value may also not
+/// be kept.
 struct Optimum {
     private struct Candidate {
         var nextUse: Int32

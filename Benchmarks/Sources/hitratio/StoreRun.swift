@@ -38,7 +38,7 @@ final class StoreRun {
         Double(worker.counters.demotionVisits) / Double(max(1, worker.counters.demotions))
     }
 
-    /// Hit ratios of the store, and of LRU and the optimum holding at each moment as many values as the store.
+    /// Hit ratios of the store, and of LRU and the optimum with room for as many values at each moment.
     func ratios() -> (store: Double, lru: Double, optimum: Double) {
         var lru = LRU(keys: trace.keyCount)
         var capacities: [Int32] = []
@@ -64,7 +64,9 @@ final class StoreRun {
             order.map { Int32($0) } + trace.accesses, keys: trace.keyCount, capacities: capacities,
             countedFrom: order.count + trace.countedFrom)
         return (
-            Double(hits) / Double(counted), Double(lruHits) / Double(counted), Double(optimum) / Double(counted))
+            Double(hits) / Double(counted), Double(lruHits) / Double(counted),
+            Double(optimum) / Double(counted)
+        )
     }
 
     private var residentSum = 0

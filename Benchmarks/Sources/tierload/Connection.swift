@@ -39,7 +39,9 @@ final class Connection {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
-        guard inet_pton(AF_INET, host, &address.sin_addr) == 1 else { throw LoadError("not an address: \(host)") }
+        guard inet_pton(AF_INET, host, &address.sin_addr) == 1 else {
+            throw LoadError("not an address: \(host)")
+        }
         let status = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
@@ -58,7 +60,9 @@ final class Connection {
     }
 
     /// Appends a request of at most `room` bytes; `write` returns the place behind it.
-    func append(_ request: Pending, room: Int, _ write: (UnsafeMutableRawPointer) -> UnsafeMutableRawPointer) {
+    func append(
+        _ request: Pending, room: Int, _ write: (UnsafeMutableRawPointer) -> UnsafeMutableRawPointer
+    ) {
         if outputCount + room > outputRoom { grow(&output, &outputRoom, outputCount, outputCount + room) }
         outputCount = write(output + outputCount) - output
         if answered == pending.count {
@@ -69,7 +73,9 @@ final class Connection {
         begun += 1
     }
 
-    private func grow(_ memory: inout UnsafeMutableRawPointer, _ room: inout Int, _ used: Int, _ wanted: Int) {
+    private func grow(
+        _ memory: inout UnsafeMutableRawPointer, _ room: inout Int, _ used: Int, _ wanted: Int
+    ) {
         room = max(room * 2, wanted)
         let larger = UnsafeMutableRawPointer.allocate(byteCount: room, alignment: 16)
         larger.copyMemory(from: memory, byteCount: used)

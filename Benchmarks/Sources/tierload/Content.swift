@@ -76,7 +76,9 @@ enum ValueSize: Sendable {
             self = .mixed(sizes.map { ($0.size, $0.upTo / sum) })
         } else {
             let ends = text.split(separator: "-").compactMap { Int($0) }
-            guard ends.count == 2, 1 <= ends[0], ends[0] <= ends[1], ends[1] <= ValueSize.most else { return nil }
+            guard ends.count == 2, 1 <= ends[0], ends[0] <= ends[1], ends[1] <= ValueSize.most else {
+                return nil
+            }
             self = .uniform(ends[0]...ends[1])
         }
     }

@@ -92,13 +92,15 @@ final class Load {
                 connection.fills.append((request.expected.key, self.size(of: request.expected.key)))
             }
         }
-        if plan.slides ? connection.inFlight < plan.pipeline : connection.inFlight == 0 && connection.isSent {
+        if plan.slides ? connection.inFlight < plan.pipeline : connection.inFlight == 0 && connection.isSent
+        {
             if !isPaced || !connection.fills.isEmpty { try refill(connection, now) }
         }
     }
 
     private func note(
-        _ request: Connection.Pending, _ kind: ReplyReader.Kind, _ reply: UnsafeRawBufferPointer, _ now: UInt64
+        _ request: Connection.Pending, _ kind: ReplyReader.Kind, _ reply: UnsafeRawBufferPointer,
+        _ now: UInt64
     ) {
         answered += 1
         let latency = now > request.since ? now - request.since : 0

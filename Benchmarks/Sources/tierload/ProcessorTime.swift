@@ -12,7 +12,9 @@ enum ProcessorTime {
         guard let end = text.lastIndex(of: ")") else { return (0, 0) }
         let fields = text[end...].split(separator: " ")
         let tick = 1e6 / Double(sysconf(Int32(_SC_CLK_TCK)))
-        guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else { return (0, 0) }
+        guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else {
+            return (0, 0)
+        }
         return (user * tick, system * tick)
     }
 

@@ -32,11 +32,12 @@ final class Progress: Sendable {
         nextDrawing.store(now + 100_000_000, ordering: .relaxed)
         let done = counts.reduce(0) { $0 + $1.value.load(ordering: .relaxed) }
         let seconds = max(1e-9, Double(now - startedAt) / 1e9)
-        let share = min(1, plan.seconds > 0 ? seconds / plan.seconds : Double(done) / Double(max(1, plan.requests)))
+        let share = min(
+            1, plan.seconds > 0 ? seconds / plan.seconds : Double(done) / Double(max(1, plan.requests)))
         let full = Int(share * 30), left = share > 0.01 ? seconds / share - seconds : 0
         let bar = String(repeating: "█", count: full) + String(repeating: "░", count: 30 - full)
-        let text = "\r\(bar) \(Int(share * 100)) %  \(Int(Double(done) / seconds)) requests/s  \(Int(left)) s left\u{1B}[K"
-        write(text)
+        let rate = Int(Double(done) / seconds)
+        write("\r\(bar) \(Int(share * 100)) %  \(rate) requests/s  \(Int(left)) s left\u{1B}[K")
     }
 
     func end() {

@@ -38,28 +38,36 @@ struct Report {
 
     private func latency(_ row: Outcome.Row) -> Latency {
         func at(_ percentile: Double) -> Double { Double(row.latency.valueAtPercentile(percentile)) / 1000 }
-        guard row.requests > 0 else { return Latency(mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, p9999: 0, max: 0) }
+        guard row.requests > 0 else {
+            return Latency(mean: 0, p50: 0, p90: 0, p99: 0, p999: 0, p9999: 0, max: 0)
+        }
         return Latency(
-            mean: (row.latency.mean / 10).rounded() / 100, p50: at(50), p90: at(90), p99: at(99), p999: at(99.9),
+            mean: (row.latency.mean / 10).rounded() / 100, p50: at(50), p90: at(90), p99: at(99),
+            p999: at(99.9),
             p9999: at(99.99), max: Double(row.latency.max) / 1000)
     }
 
     func json() -> String {
         let total = outcome.total, count = Double(max(1, total.requests))
         let document = Document(
-            arguments: ["tierload"] + CommandLine.arguments.dropFirst(), seconds: outcome.nanoseconds.seconds,
+            arguments: ["tierload"] + CommandLine.arguments.dropFirst(),
+            seconds: outcome.nanoseconds.seconds,
             rps: (Double(total.requests) / outcome.nanoseconds.seconds).rounded(), requests: total.requests,
-            missing: total.missing, wrong: total.wrong, errors: total.errors, first_error: outcome.firstError,
-            latency_us: latency(total), server_user_us: server.user / count, server_system_us: server.system / count,
+            missing: total.missing, wrong: total.wrong, errors: total.errors,
+            first_error: outcome.firstError,
+            latency_us: latency(total), server_user_us: server.user / count,
+            server_system_us: server.system / count,
             generator_us: (own.user + own.system) / count,
             commands: zip(plan.mix, outcome.rows).map { template, row in
                 Line(
                     command: template.text, requests: row.requests, missing: row.missing, wrong: row.wrong,
                     errors: row.errors, latency_us: latency(row))
             },
-            curve: total.requests == 0 ? [] : total.latency.percentiles(ticksPerHalfDistance: 4).map {
-                [$0.percentileLevelIteratedTo, Double($0.value) / 1000]
-            },
+            curve: total.requests == 0
+                ? []
+                : total.latency.percentiles(ticksPerHalfDistance: 4).map {
+                    [$0.percentileLevelIteratedTo, Double($0.value) / 1000]
+                },
             series: outcome.samples.isEmpty ? nil : series())
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -75,7 +83,8 @@ struct Report {
         for sample in outcome.samples.sorted(by: { $0.at < $1.at }) {
             let seconds = sample.at.seconds
             series.seconds.append((seconds * 1000).rounded() / 1000)
-            series.requests_per_second.append((Double(sample.requests) / max(1e-9, seconds - before)).rounded())
+            series.requests_per_second.append(
+                (Double(sample.requests) / max(1e-9, seconds - before)).rounded())
             series.p50_us.append(Double(sample.p50) / 1000)
             series.p99_us.append(Double(sample.p99) / 1000)
             series.longest_us.append(Double(sample.longest) / 1000)
@@ -110,7 +119,8 @@ struct Report {
         let latency = latency(row)
         let times = [latency.p50, latency.p90, latency.p99, latency.p999, latency.max]
         return Report.line(
-            name, ["\(row.requests)"] + times.map { String(format: $0 < 100 ? "%.1f" : "%.0f", $0) }
+            name,
+            ["\(row.requests)"] + times.map { String(format: $0 < 100 ? "%.1f" : "%.0f", $0) }
                 + ["\(row.missing)", "\(row.wrong)", "\(row.errors)"])
     }
 

@@ -26,9 +26,12 @@ struct Sampler {
     /// Ends the piece if its time is over.
     mutating func take(_ now: UInt64, _ outcome: inout Outcome) {
         guard now >= next else { return }
-        outcome.samples.append(Outcome.Sample(
-            at: now - startedAt, requests: requests, missing: missing, p50: latency.valueAtPercentile(50),
-            p99: latency.valueAtPercentile(99), longest: requests == 0 ? 0 : latency.max, resident: resident()))
+        outcome.samples.append(
+            Outcome.Sample(
+                at: now - startedAt, requests: requests, missing: missing,
+                p50: latency.valueAtPercentile(50),
+                p99: latency.valueAtPercentile(99), longest: requests == 0 ? 0 : latency.max,
+                resident: resident()))
         latency.reset()
         requests = 0
         missing = 0

@@ -1,8 +1,8 @@
 /// One command of the mix: words with places for what differs from request to request.
 ///
-/// Shape: words separated by blanks or in quotes. In a word `{key}` is the key's number in twelve digits, `{seq}` the
-/// number of the request in twelve digits, `{int:N}` a number from 0 to N - 1, `{same}` the last of those
-/// once more; `{value}` is a word by itself: the key's value.
+/// Shape: words separated by blanks or in quotes. In a word `{key}` is the key's number in twelve digits,
+/// `{seq}` the number of the request in twelve digits, `{int:N}` a number from 0 to N - 1, `{same}` the last
+/// of those once more; `{value}` is a word by itself: the key's value.
 struct Template: Sendable {
     enum Piece: Sendable {
         case text([UInt8])
@@ -31,7 +31,8 @@ struct Template: Sendable {
             words.append(pieces)
         }
         guard let name = split.first?.uppercased() else { return nil }
-        readsValue = name == "GET" && words.count == 2
+        readsValue =
+            name == "GET" && words.count == 2
             && words[1].contains { if case .key = $0 { true } else { false } }
         writesValue = words.contains { $0.contains { if case .value = $0 { true } else { false } } }
     }
@@ -57,7 +58,9 @@ struct Template: Sendable {
                 guard word == "{value}" else { return nil }
                 pieces.append(.value)
             default:
-                guard name.hasPrefix("int:"), let bound = Int(name.dropFirst(4)), bound > 0 else { return nil }
+                guard name.hasPrefix("int:"), let bound = Int(name.dropFirst(4)), bound > 0 else {
+                    return nil
+                }
                 pieces.append(.random(bound))
             }
             rest = rest[rest.index(after: close)...]

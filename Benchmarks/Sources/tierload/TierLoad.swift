@@ -9,14 +9,14 @@ struct TierLoad: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tierload", abstract: "Loads a server and checks every value.",
         discussion: """
-            The mix is commands with their shares: "0.8 GET key:{key}; 0.2 SET key:{key} {value}". {key} is the \
-            number of the key in twelve digits, {value} its value, {seq} the number of the request, {int:N} a number \
-            below N and {same} the same once more. What GET returns is compared with what the key's value must be; \
-            a value that differs is wrong, one that is not there is missing.
+            The mix is commands with their shares: "0.8 GET key:{key}; 0.2 SET key:{key} {value}". {key} is \
+            the number of the key in twelve digits, {value} its value, {seq} the number of the request, \
+            {int:N} a number below N and {same} the same once more. What GET returns is compared with what \
+            the key's value must be; a value that differs is wrong, one that is not there is missing.
 
-            Without --rate each reply makes room for the next request (closed loop). With --rate requests begin at \
-            fixed times and their latency counts from those, so that a server that stands still does not make its \
-            clients ask less (open loop).
+            Without --rate each reply makes room for the next request (closed loop). With --rate requests \
+            begin at fixed times and their latency counts from those, so that a server that stands still does \
+            not make its clients ask less (open loop).
             """)
 
     @Option(help: "An address.") var host = "127.0.0.1"
@@ -29,9 +29,12 @@ struct TierLoad: ParsableCommand {
     @Option(name: .shortAndLong, help: "Key space.") var keys = 1_000_000
     @Option(help: "uniform, scan, once, hot:SHARE_OF_REQUESTS:SHARE_OF_KEYS or zipf:THETA.")
     var distribution = "uniform"
-    @Option(name: [.customShort("d"), .long], help: "Bytes a value: 500, 100-1000, 100:0.7,4000:0.3 or lognormal:500:1.2.")
+    @Option(
+        name: [.customShort("d"), .long],
+        help: "Bytes a value: 500, 100-1000, 100:0.7,4000:0.3 or lognormal:500:1.2.")
     var size = "500"
-    @Option(help: "Replay this CSV file (columns key, size, op, time) with the mix's GET and SET.") var trace: String?
+    @Option(help: "Replay this CSV file (columns key, size, op, time) with the mix's GET and SET.")
+    var trace: String?
     @Option(help: "Keep the trace's times, this many times as fast; 0: do not.") var traceSpeed = 0.0
     @Option(help: "Unit of the trace's times in nanoseconds.") var traceUnit = 1000.0
     @Flag(help: "Store a value that was missing, as beside a cache.") var fillMissing = false
@@ -71,7 +74,9 @@ struct TierLoad: ParsableCommand {
     }
 
     /// Runs each thread's part and adds them up.
-    private static func run(_ plan: Plan, _ startedAt: UInt64, _ progress: Progress) throws(LoadError) -> Outcome {
+    private static func run(_ plan: Plan, _ startedAt: UInt64, _ progress: Progress) throws(LoadError)
+        -> Outcome
+    {
         if plan.threads == 1 { return try Load(plan, thread: 0, startedAt: startedAt, progress).run() }
         let results = Mutex<[Result<Outcome, LoadError>]>([])
         let group = DispatchGroup()
@@ -94,7 +99,8 @@ struct TierLoad: ParsableCommand {
     private func plan() throws -> Plan {
         var plan = Plan(host: host, port: port, threads: threads, clients: clients, pipeline: pipeline)
         guard clients > 0, pipeline > 0, keys > 0, threads > 0, threads <= clients, clients <= 10_000 else {
-            throw ValidationError("clients, pipeline, keys and threads must be positive, threads not more than clients")
+            throw ValidationError(
+                "clients, pipeline, keys and threads must be positive, threads not more than clients")
         }
         guard let format = Encoder.Format(rawValue: format) else {
             throw ValidationError("unknown format \(format): \(Encoder.Format.allCases.map(\.rawValue))")
@@ -108,11 +114,15 @@ struct TierLoad: ParsableCommand {
             throw ValidationError("unknown arrivals \(arrivals)")
         }
         (plan.format, plan.mix, plan.distribution, plan.size) = (format, mix, distribution, size)
-        if format == .memcached, !mix.allSatisfy({ ($0.readsValue || $0.writesValue) && $0.words.count < 4 }) {
+        if format == .memcached,
+            !mix.allSatisfy({ ($0.readsValue || $0.writesValue) && $0.words.count < 4 })
+        {
             throw ValidationError("memcached: the mix may have GET key and SET key {value}")
         }
         (plan.arrivals, plan.rate, plan.seconds) = (arrivals, rate, seconds)
-        (plan.slides, plan.inTurn, plan.verifies, plan.seed, plan.pid) = (sliding, inTurn, !noVerify, seed, pid)
+        (plan.slides, plan.inTurn, plan.verifies, plan.seed, plan.pid) = (
+            sliding, inTurn, !noVerify, seed, pid
+        )
         plan.sampleEvery = UInt64(max(0, sample)) * 1_000_000
         plan.requests = requests ?? 1_000_000
         try readTrace(into: &plan)

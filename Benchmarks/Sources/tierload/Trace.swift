@@ -2,10 +2,9 @@ import Glibc
 
 /// Requests somebody's clients made, in their order.
 ///
-/// Shape: a CSV file, plain or .gz, whose first line names the columns. Of these `key` (or `lbn`, `obj_id`) must be
-/// there; `size` in bytes, `op` and `time` may be. `op` is a read if it is "get", "read", "r" or the SCSI opcode 28, a
-/// write if it is "set", "write", "w" or 2a; what is missing is a read. `time` is in microseconds, or in the unit of the
-/// option.
+/// Shape: a CSV file, plain or .gz, whose first line names the columns. Of these `key` (or `lbn`, `obj_id`)
+/// must be there; `size` in bytes, `op` and `time` may be. `op` is a write if it is "set", "write", "w" or the
+/// SCSI opcode 2a; all else is a read. `time` is in microseconds, or in the unit of the option.
 struct Trace: Sendable {
     struct Request: Sendable {
         var key: Int32
@@ -37,17 +36,19 @@ struct Trace: Sendable {
         while let line = Trace.line(file) {
             let fields = line.split(separator: ",", omittingEmptySubsequences: false)
             guard fields.count == columns.count else {
-                throw Unreadable(text: "\(path):\(requests.count + 2): \(fields.count) columns, not \(columns.count)")
+                throw Unreadable(
+                    text: "\(path):\(requests.count + 2): \(fields.count) columns, not \(columns.count)")
             }
             let name = fields[columns.key]
             let key = numbers[name] ?? Int32(numbers.count)
             numbers[name] = key
             let time = columns.time.flatMap { Double(fields[$0]) } ?? 0
             first = first ?? time
-            requests.append(Request(
-                key: key, size: columns.size.flatMap { Int32(fields[$0]) }.map { max(1, $0) } ?? -1,
-                isWrite: columns.op.map { Trace.isWrite(fields[$0]) } ?? false,
-                due: UInt64(max(0, (time - (first ?? 0)) * nanosecondsPerUnit))))
+            requests.append(
+                Request(
+                    key: key, size: columns.size.flatMap { Int32(fields[$0]) }.map { max(1, $0) } ?? -1,
+                    isWrite: columns.op.map { Trace.isWrite(fields[$0]) } ?? false,
+                    due: UInt64(max(0, (time - (first ?? 0)) * nanosecondsPerUnit))))
         }
         keyCount = numbers.count
         guard keyCount > 0 else { throw Unreadable(text: "\(path): no requests") }
