@@ -15,8 +15,8 @@ struct TierLoad: ParsableCommand {
             the key's value must be; a value that differs is wrong, one that is not there is missing.
 
             Without --rate each reply makes room for the next request (closed loop). With --rate requests \
-            begin at fixed times and their latency counts from those, so that a server that stands still does \
-            not make its clients ask less (open loop).
+            begin at fixed times and their latency counts from those, so that a server that stands still \
+            does not make its clients ask less (open loop).
             """)
 
     @Option(help: "An address.") var host = "127.0.0.1"

@@ -3,8 +3,8 @@ import Glibc
 /// Requests somebody's clients made, in their order.
 ///
 /// Shape: a CSV file, plain or .gz, whose first line names the columns. Of these `key` (or `lbn`, `obj_id`)
-/// must be there; `size` in bytes, `op` and `time` may be. `op` is a write if it is "set", "write", "w" or the
-/// SCSI opcode 2a; all else is a read. `time` is in microseconds, or in the unit of the option.
+/// must be there; `size` in bytes, `op` and `time` may be. `op` is a write if it is "set", "write", "w" or
+/// the SCSI opcode 2a; all else is a read. `time` is in microseconds, or in the unit of the option.
 struct Trace: Sendable {
     struct Request: Sendable {
         var key: Int32
