@@ -6,14 +6,22 @@ let package = Package(
     name: "tierd-benchmarks",
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(name: "tierd", path: ".."),
     ],
     targets: [
         .target(name: "CEpoll"),
         .executableTarget(
             name: "tierload",
-            dependencies: ["CEpoll", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-            swiftSettings: [.treatAllWarnings(as: .error)]),
+            dependencies: [
+                "CEpoll",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            swiftSettings: [
+                .treatAllWarnings(as: .error),
+                .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+            ]),
         .executableTarget(
             name: "loops",
             dependencies: [

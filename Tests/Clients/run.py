@@ -1066,6 +1066,9 @@ def run(test, *arguments):
             traceback.print_exc()
 
 
+#: About half of the time of all rows: tools/test runs the halves beside each other.
+SECOND_HALF = {"differential", "old_payloads", "conversation", "waiting", "redis_py_suite", "rq_jobs", "celery_tasks", "flask_cache"}
+
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,
         reply_larger_than_a_send, output_limits, pause, conditional_writes, command_tables, maxmemory_lowered, disconnect_while_reading,
@@ -1077,22 +1080,28 @@ if __name__ == "__main__":
         checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, checkpoint_written_before, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
     wanted = [a for a in sys.argv[1:] if not a.startswith("-")]
+
+    def chosen(name):
+        if "--first-half" in sys.argv or "--second-half" in sys.argv:
+            return (name in SECOND_HALF) == ("--second-half" in sys.argv)
+        return not wanted or name in wanted
+
     for test in tests:
-        if not wanted or test.__name__ in wanted:
+        if chosen(test.__name__):
             run(test)
-    if not wanted or "bgsave" in wanted:
+    if chosen("bgsave"):
         for loops in (1, 3):
             for memory in ("1gb", "40mb"):
                 run(bgsave, loops, memory)
-    if not wanted or "aof" in wanted:
+    if chosen("aof"):
         for loops, memory, policy in ((1, "1gb", "everysec"), (3, "40mb", "always"), (3, "1gb", "no")):
             run(aof, loops, memory, policy)
-    if not wanted or "kill_cycles" in wanted:
+    if chosen("kill_cycles"):
         # Ten cycles; tools/nightly has more.
         cycles = int(os.environ.get("TIERD_KILL_CYCLES", "5"))
         for policy in ("always", "everysec"):
             run(kill_cycles, policy, cycles, random.randrange(1 << 32))
-    if not wanted or "disk" in wanted:
+    if chosen("disk"):
         for policy in ("always", "everysec"):
             for what in ("full", "errors", "removed", "power_lost"):
                 run(disk, what, policy)
@@ -1100,16 +1109,16 @@ if __name__ == "__main__":
         run(full_tier)
         for what in ("cold_reads", "wrong_blocks"):
             run(disk, what)
-    if not wanted or "checkpoint" in wanted:
+    if chosen("checkpoint"):
         for loops in (1, 3):
             for memory in ("1gb", "40mb"):
                 run(checkpoints, loops, memory)
         for loops in (1, 3):
             run(crash, loops)
-    if not wanted or "load" in wanted:
+    if chosen("load"):
         for memory in ("1gb", "32mb"):
             run(load, memory)
-    if not wanted or "differential" in wanted:
+    if chosen("differential"):
         real = Server("redis", ["redis-server", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--enable-module-command", "yes"])
         for mode, options in (("plain", []), ("cold", []), ("tiny", [
                 "--maxmemory", "24mb", "--tier-segment-bytes", "64kb"])):
@@ -1119,7 +1128,7 @@ if __name__ == "__main__":
                     run(differential, server, real, mode, loops, seed)
                 run(is_there_again, server, *options)
         real.stop()
-    if not wanted or "old_payloads" in wanted:
+    if chosen("old_payloads"):
         real = Server("redis-payloads", ["redis-server", "--save", "", "--appendonly", "no"])
         server = tierd("payloads", "--io-threads", "1")
         for seed in (1, 2):
@@ -1127,13 +1136,13 @@ if __name__ == "__main__":
         run(payloads.expiring_fields, server)
         server.stop()
         real.stop()
-    if not wanted or "conversation" in wanted or "waiting" in wanted:
+    if chosen("conversation") or chosen("waiting"):
         real = Server("redis-talk", ["redis-server", "--save", "", "--appendonly", "no"])
         for loops in (1, 3):
             server = tierd(f"talk-{loops}", "--io-threads", str(loops), "--enable-debug-command", "yes", "--appendonly", "yes")
             for seed in (1, 2, 3):
                 for talk in (conversation, waiting):
-                    if not wanted or talk.__name__ in wanted:
+                    if chosen(talk.__name__):
                         run(talk, server, real, seed)
             run(is_there_again, server)
         real.stop()

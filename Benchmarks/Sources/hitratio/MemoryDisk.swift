@@ -16,7 +16,7 @@ final class MemoryDisk {
             let place = space.base + request.offset
             switch request.kind {
             case .read: request.memory!.copyMemory(from: place, byteCount: request.length)
-            case .write: place.copyMemory(from: request.memory!, byteCount: request.length)
+            case .write, .durableWrite: place.copyMemory(from: request.memory!, byteCount: request.length)
             case .allocate, .sync: break
             }
             worker.complete(request.token, result: request.kind == .allocate ? 0 : request.length)

@@ -38,12 +38,14 @@ final class StoreRun {
         Double(worker.counters.demotionVisits) / Double(max(1, worker.counters.demotions))
     }
 
-    /// Hit ratios of the store and of an LRU that holds at each moment as many values as the store.
-    func ratios() -> (store: Double, lru: Double) {
+    /// Hit ratios of the store, and of LRU and the optimum with room for as many values at each moment.
+    func ratios() -> (store: Double, lru: Double, optimum: Double) {
         var lru = LRU(keys: trace.keyCount)
+        var capacities: [Int32] = []
         func both(_ key: Int) -> (store: Bool, lru: Bool) {
             let hit = access(key)
             lru.capacity = store.residentItems
+            capacities.append(Int32(store.residentItems))
             return (hit, lru.access(key))
         }
         var random = Random(seed: 7), order = Array(0..<trace.keyCount)
@@ -58,7 +60,13 @@ final class StoreRun {
             residentSum += store.residentItems
         }
         counted = trace.accesses.count - trace.countedFrom
-        return (Double(hits) / Double(counted), Double(lruHits) / Double(counted))
+        let optimum = Optimum.hits(
+            order.map { Int32($0) } + trace.accesses, keys: trace.keyCount, capacities: capacities,
+            countedFrom: order.count + trace.countedFrom)
+        return (
+            Double(hits) / Double(counted), Double(lruHits) / Double(counted),
+            Double(optimum) / Double(counted)
+        )
     }
 
     private var residentSum = 0

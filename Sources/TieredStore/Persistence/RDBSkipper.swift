@@ -5,7 +5,7 @@ import Primitives
 /// How an item is made up is a list of steps; the skipper knows its place among them and how often a loop
 /// has still to be gone through, so that no byte is looked at twice. The text of a string is passed over
 /// whether it has arrived or not.
-/// Cost:   some 20 ns a string or number, whatever its length (Benchmarks/RESULTS.md).
+/// Cost:   some 20 ns a string or number, whatever its length (Benchmarks: rdbread).
 struct RDBSkipper {
     enum Step: UInt8 {
         case number, string, score, byte, bytes4, bytes8, bytes16

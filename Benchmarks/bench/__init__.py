@@ -1,0 +1,1 @@
+"""tools/bench: measures tierd beside its rivals and writes a report. ARCHITECTURE.md, section 12a."""

@@ -1,0 +1,67 @@
+"""Results of a scenario, as they stand in its raw file."""
+import json
+import statistics
+
+
+class Figure:
+    """A figure and where it is from."""
+
+    def __init__(self, values, ids, noise):
+        self.values, self.ids = values, ids
+        self.value = statistics.median(values)
+        self.least, self.most = min(values), max(values)
+        self.spread = (self.most - self.least) / self.value if self.value else 0
+        self.noisy = len(values) > 1 and self.spread > noise
+
+    def over(self, other):
+        """This figure to another, both with their sources."""
+        return Ratio(self.value / other.value if other.value else 0, self.ids + other.ids, self.noisy or other.noisy)
+
+
+class Ratio:
+    def __init__(self, value, ids, noisy):
+        self.value, self.ids, self.noisy = value, ids, noisy
+
+
+def dig(result, path):
+    for part in path.split("."):
+        result = result[part]
+    return result
+
+
+class Records:
+    def __init__(self, path, noise):
+        with open(path) as file:
+            document = json.load(file)
+        self.all, self.problems, self.noise = document["records"], document["problems"], noise
+
+    def of(self, what, server=None, **facts):
+        return [record for record in self.all if record["what"] == what and server in (None, record["server"])
+            and all(record.get(name) == value for name, value in facts.items())]
+
+    def has(self, what, server=None, **facts):
+        return bool(self.of(what, server, **facts))
+
+    def figure(self, what, server, path="rps", **facts):
+        """The median of repeats."""
+        found = self.of(what, server, **facts)
+        if not found:
+            raise Missing(f"no record of {server}: {what} {facts or ''}")
+        return Figure([dig(record["result"], path) for record in found], [record["id"] for record in found], self.noise)
+
+    def result(self, what, server, **facts):
+        found = self.of(what, server, **facts)
+        if not found:
+            raise Missing(f"no record of {server}: {what} {facts or ''}")
+        return found[-1]
+
+    def servers(self, what, **facts):
+        names = []
+        for record in self.of(what, **facts):
+            if record["server"] not in names:
+                names.append(record["server"])
+        return names
+
+
+class Missing(Exception):
+    """A figure that was not measured: the rival was not there, or died."""
