@@ -406,6 +406,7 @@ struct Dispatcher: ~Copyable {
     ) -> Outcome {
         let call = front.call, keys = front.keys
         let mark = output.count
+        call.replyStart = mark
         if request.key > 0, command.singleKey == request.key {
             keys.add(arguments[request.key], hash: request.hash, database: session.database)
         } else if command.hasKeys {
@@ -414,6 +415,7 @@ struct Dispatcher: ~Copyable {
         keys.lock()
         if command.alwaysNeedsValue || command.needsValue(arguments) {
             for i in 0..<keys.count where !keys.isUsable(i) {
+                if keys.areTooLong(0..<keys.count) { return refuseToRead(front, session, command) }
                 keys.end()
                 if stageHead(front, session, command, arguments, before: origin + UInt64(request.end)) {
                     return .wait(.reads)
@@ -487,6 +489,14 @@ struct Dispatcher: ~Copyable {
             return .done
         default: return nil
         }
+    }
+
+    /// The values it needs are more than may come from the SSD for one request.
+    mutating func refuseToRead(_ front: Front, _ session: Session, _ command: Command) -> Outcome {
+        front.keys.end()
+        command.rejected += 1
+        reject(front, session, .outOfMemory)
+        return .done
     }
 
     /// A demoted value that is to be modified needs its RAM too.
