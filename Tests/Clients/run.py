@@ -769,7 +769,7 @@ from transactions import everything_at_once, queues, transfers, write_skew  # no
 def much_at_once():
     """One request over three times as much cold data as there is RAM: read bit by bit within maxmemory, or refused
     with OOM and nothing changed. What is read twice counts once."""
-    server = tierd("much", "--maxmemory", "32mb", "--io-threads", "1")
+    server = tierd("much", "--maxmemory", "32mb", "--io-threads", "1", "--enable-debug-command", "yes")
     client, r, count = server.client(), random.Random(3), 350
     for i in range(count):
         pipe = client.pipeline(False)
@@ -797,8 +797,22 @@ def much_at_once():
             check(False, "not refused")
         except redis.RedisError as error:
             check("command not allowed when used memory > 'maxmemory'" in str(error), str(error))
-    check(client.get("n") is None, "nothing was done")
     check(peak(server) <= 32 * 1.08, f"{peak(server)} MiB")
+    check(client.get("n") is None, "nothing was done")
+    client.zadd("z", {"one": 1})
+    for words in (["SRANDMEMBER", "set"], ["HRANDFIELD", "o1"], ["ZRANDMEMBER", "z"]):
+        client.sadd("set", "x" * 1000)
+        for repeated in (-2**63 + 1, -20_000):
+            try:
+                got = client.execute_command(*words, repeated)
+                check(repeated == -20_000 and words[1] != "set" and len(got) == 20_000, f"{words} {repeated}")
+            except redis.RedisError as error:
+                check("command not allowed" in str(error) and (repeated != -20_000 or words[1] == "set"), str(error))
+    check(client.execute_command("DEBUG", "POPULATE", 3, "some", 6) == b"OK" and client.get("some:2") == b"value:", "POPULATE")
+    try:
+        check(client.execute_command("DEBUG", "POPULATE", 10**12) is None, "not refused")
+    except redis.RedisError as error:
+        check("command not allowed" in str(error), str(error))
     server.stop()
 
 
