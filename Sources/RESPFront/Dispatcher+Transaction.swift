@@ -134,10 +134,6 @@ extension Dispatcher {
                 return nil
             }
             if !neededKeys.allSatisfy({ keys.isUsable($0) }) {
-                if keys.areTooLong(neededKeys) {
-                    _ = refuseToRead(front, session, command)
-                    return nil
-                }
                 keys.end()
                 if stageTransaction(front, session, transaction, before) { return .wait(.reads) }
                 continue

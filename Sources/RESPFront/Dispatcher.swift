@@ -415,7 +415,6 @@ struct Dispatcher: ~Copyable {
         keys.lock()
         if command.alwaysNeedsValue || command.needsValue(arguments) {
             for i in 0..<keys.count where !keys.isUsable(i) {
-                if keys.areTooLong(0..<keys.count) { return refuseToRead(front, session, command) }
                 keys.end()
                 if stageHead(front, session, command, arguments, before: origin + UInt64(request.end)) {
                     return .wait(.reads)
@@ -489,14 +488,6 @@ struct Dispatcher: ~Copyable {
             return .done
         default: return nil
         }
-    }
-
-    /// The values it needs are more than may come from the SSD for one request.
-    mutating func refuseToRead(_ front: Front, _ session: Session, _ command: Command) -> Outcome {
-        front.keys.end()
-        command.rejected += 1
-        reject(front, session, .outOfMemory)
-        return .done
     }
 
     /// A demoted value that is to be modified needs its RAM too.

@@ -82,7 +82,7 @@ extension Front {
         _ visit: (_ place: Int, _ i: Int) throws(CommandError) -> Void
     ) throws(CommandError) -> Int {
         var at = 0, coldBytes = 0
-        for name in names where coldBytes < worker.coldBytesMax / 8 {
+        for name in names where coldBytes < worker.ledgerLimit / 16 {
             let key = bytes[at..<at + name.count]
             keys.add(key, hash: worker.hash(key), database: call.database)
             at += name.count

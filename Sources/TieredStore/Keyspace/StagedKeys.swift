@@ -415,19 +415,6 @@ public final class StagedKeys {
         return entry.valueCount
     }
 
-    /// Whether the values of some keys that are on the SSD alone are longer, in all, than what one request
-    /// may read. One value always may be read.
-    public func areTooLong(_ some: some Sequence<Int>) -> Bool {
-        var bytes = 0, addresses = Set<UInt64>()
-        for i in some {
-            guard let entry = entry(i), !entry.isResident,
-                addresses.insert(entry.address.raw).inserted
-            else { continue }
-            bytes += entry.valueCount
-        }
-        return bytes > worker.coldBytesMax && addresses.count > 1
-    }
-
     /// RAM that modifying the keys' demoted values will take.
     public var promotionBytes: Int {
         var bytes = 0

@@ -16,9 +16,6 @@ extension StoreWorker {
     /// RAM is above the watermark, staged values counted, which no turn has yet.
     public var isShort: Bool { usedLive + stagingBytes > lowWatermark }
 
-    /// Values that one request reads from the SSD, and that are in RAM together, may be this long in all.
-    public var coldBytesMax: Int { ledger.limit / 2 }
-
     public var liveBytes: Int { usedLive }
     public var ledgerLimit: Int { ledger.limit }
 
