@@ -56,6 +56,8 @@ public final class Call {
     public internal(set) var firstKey = 0
     /// Runs inside a transaction, a script or for another client: its keys' stripes are held already.
     var isInside = false
+    /// Where the running command's reply begins in its client's output.
+    var replyStart = 0
     /// RAM a transaction was let in with and has not asked for yet.
     var grantedRoom = 0
     public var wordCount: Int { arguments.count }

@@ -406,6 +406,7 @@ struct Dispatcher: ~Copyable {
     ) -> Outcome {
         let call = front.call, keys = front.keys
         let mark = output.count
+        call.replyStart = mark
         if request.key > 0, command.singleKey == request.key {
             keys.add(arguments[request.key], hash: request.hash, database: session.database)
         } else if command.hasKeys {

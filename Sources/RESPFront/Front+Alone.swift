@@ -51,7 +51,7 @@ extension Front {
         }
     }
 
-    /// How many values are read together.
+    /// How many values are read together, at most.
     static let aside = 128
 
     /// Lends the values of keys the command does not name, in their order: `visit` gets a name's place and
@@ -59,12 +59,14 @@ extension Front {
     func readAside(
         _ names: [[UInt8]], _ visit: (_ place: Int, _ i: Int) throws(CommandError) -> Void
     ) throws(CommandError) {
-        var failure: CommandError?
-        for first in stride(from: 0, to: names.count, by: Front.aside) where failure == nil {
-            let some = names[first..<min(names.count, first + Front.aside)]
+        var failure: CommandError?, next = 0
+        while next < names.count, failure == nil {
+            let some = names[next..<min(names.count, next + Front.aside)]
             Array(some.joined()).withView { bytes in
                 keys.inWindow {
-                    do throws(CommandError) { try readWindow(some, bytes, visit) } catch { failure = error }
+                    do throws(CommandError) { next += try readWindow(some, bytes, visit) } catch {
+                        failure = error
+                    }
                 }
             }
             // What was read has come into RAM, and no turn ends meanwhile. A transaction's and a script's
@@ -74,19 +76,26 @@ extension Front {
         if let failure { throw failure }
     }
 
+    /// Visits the first of the keys, as many as may be in RAM together; returns how many.
     private func readWindow(
         _ names: ArraySlice<[UInt8]>, _ bytes: ByteView,
         _ visit: (_ place: Int, _ i: Int) throws(CommandError) -> Void
-    ) throws(CommandError) {
-        var at = 0
-        for name in names {
+    ) throws(CommandError) -> Int {
+        var at = 0, coldBytes = 0
+        for name in names where coldBytes < worker.ledgerLimit / 16 {
             let key = bytes[at..<at + name.count]
             keys.add(key, hash: worker.hash(key), database: call.database)
             at += name.count
+            coldBytes += keys.coldBytes(keys.count - 1)
         }
+        let count = keys.count, cold = (0..<count).filter { !keys.isUsable($0) }
         var staged: [StagedRecord] = []
-        defer { for record in staged { worker.unstage(record) } }
+        defer {
+            for record in staged { worker.unstage(record) }
+            for i in cold { keys.giveBack(i) }
+        }
         if !fetchWindow(&staged) { throw .unreadable }
-        for i in 0..<keys.count { try visit(names.startIndex + i, i) }
+        for i in 0..<count { try visit(names.startIndex + i, i) }
+        return count
     }
 }

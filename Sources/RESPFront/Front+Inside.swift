@@ -37,6 +37,7 @@ extension Front {
         let start = csystem_ticks(), mark = call.reply.mark
         call.command = row
         call.arguments = arguments
+        call.replyStart = session.output.count
         keys.touches = !session.noTouch
         var result = InsideResult.done
         do throws(CommandError) { try row.handler(call) } catch {

@@ -44,7 +44,7 @@ extension Front {
             case .created: (.new, "new")
             }
         if call.enabledEvents.contains(kind) {
-            notifications.append(KeyNotification(event: event, key: key.array, database: database))
+            queueNotification(event, key, database)
         }
         if change != .created { keyChanged(key, hash: hash, database: database, byCommand: false) }
     }
@@ -98,25 +98,34 @@ extension Front {
         defer { missesBefore = worker.counters.keyspaceMisses }
         guard row.flags.contains(.readonly), missesBefore != worker.counters.keyspaceMisses else { return }
         for i in 0..<keys.count where !keys.exists(i) {
-            notifications.append(KeyNotification(
-                event: "keymiss", key: keys.key(i).array, database: keys.database(i)))
+            queueNotification("keymiss", keys.key(i), keys.database(i))
         }
+    }
+
+    func queueNotification(_ event: StaticString, _ key: ByteView, _ database: Int) {
+        let written = session(runningToken)?.output.count ?? 0
+        notifications.append(KeyNotification(
+            event: event, key: key.array, database: database, isBehindReply: written > call.replyStart))
     }
 
     func sendNotifications() {
         let events = notifications, enabled = call.enabledEvents
         notifications.removeAll(keepingCapacity: true)
         guard server.pubsub.hasSubscribers else { return }
+        var moved = 0
         for event in events {
             let name = ByteView(event.event).array
+            let end = session(runningToken)?.output.count ?? 0
+            var place = event.isBehindReply ? end : call.replyStart + moved
             if enabled.contains(.onKeyspaceChannel) {
                 let channel = Array("__keyspace@\(event.database)__:".utf8) + event.key
-                _ = publish(.channel, channel, name)
+                _ = publish(.channel, channel, name, place: &place)
             }
             if enabled.contains(.onEventChannel) {
                 let channel = Array("__keyevent@\(event.database)__:".utf8) + name
-                _ = publish(.channel, channel, event.key)
+                _ = publish(.channel, channel, event.key, place: &place)
             }
+            if !event.isBehindReply { moved = place - call.replyStart }
         }
     }
 

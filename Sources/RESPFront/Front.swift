@@ -45,6 +45,8 @@ public final class Front {
     /// The session whose requests are being run.
     var runningToken = UInt32.max
     var subscribers = Subscribers()
+    /// What the running request publishes: its number, and where its own client gets it in its output.
+    var ownPublication: (number: UInt64, place: Int)?
     var monitors: [UInt32] = []
     let monitorCount = SharedCount()
     /// Keys changed in this turn that match a broadcast prefix, and by whom.

@@ -59,6 +59,8 @@ struct KeyNotification {
     let event: StaticString
     let key: [UInt8]
     let database: Int
+    /// The reply stood already: the client itself is told behind it, else before it.
+    let isBehindReply: Bool
 }
 
 extension Call {
@@ -79,7 +81,6 @@ extension Call {
 
     @inline(never)
     private func queueNotification(_ event: StaticString, _ i: Int) {
-        front.notifications.append(
-            KeyNotification(event: event, key: keys.key(i).array, database: keys.database(i)))
+        front.queueNotification(event, keys.key(i), keys.database(i))
     }
 }

@@ -159,10 +159,14 @@ extension Front {
         }
     }
 
-    /// Publishes to all loops; returns how many clients get it.
-    func publish(_ kind: PubSub.Kind, _ channel: [UInt8], _ payload: [UInt8]) -> Int {
+    /// Publishes to all loops; returns how many clients get it. `place`: where the running client gets it
+    /// among its own replies, if it subscribes itself; where it stands afterwards.
+    func publish(
+        _ kind: PubSub.Kind, _ channel: [UInt8], _ payload: [UInt8], place: inout Int
+    ) -> Int {
         let receivers = server.pubsub.publish(kind, channel, payload) { loop, publication in
             if loop == index {
+                ownPublication = (publication.number, place)
                 _ = mailbox.post(.publication(publication))
             } else {
                 server.fronts[loop].post(.publication(publication))
@@ -170,6 +174,8 @@ extension Front {
         }
         // What other loops published before comes first, in their order.
         if receivers > 0 { readMail() }
+        if let own = ownPublication { place = own.place }
+        ownPublication = nil
         return receivers
     }
 
@@ -178,7 +184,7 @@ extension Front {
         let isShard = publication.kind == .shardChannel
         for subscriber in subscribers[publication.kind, publication.channel]
         where subscriber.since < publication.number {
-            push(subscriber.token) { out in
+            push(subscriber.token, publication.number) { out in
                 out.push(3)
                 out.bulk(isShard ? "smessage" : "message")
                 publication.channel.withView { out.bulk($0) }
@@ -188,7 +194,7 @@ extension Front {
         if isShard { return }
         for (pattern, members) in subscribers.patterns where PubSub.matches(pattern, publication.channel) {
             for subscriber in members where subscriber.since < publication.number {
-                push(subscriber.token) { out in
+                push(subscriber.token, publication.number) { out in
                     out.push(4)
                     out.bulk("pmessage")
                     pattern.withView { out.bulk($0) }
@@ -200,15 +206,25 @@ extension Front {
     }
 
     /// Writes something a client has not asked for. While its own request runs it comes after the
-    /// reply: a reply may be taken back, or be inside an aggregate.
-    func push(_ token: UInt32, _ write: (ReplyWriter) -> Void) {
+    /// reply: a reply may be taken back, or be inside an aggregate. What the request itself publishes comes
+    /// where it was published (Redis 7.0), also inside an aggregate.
+    func push(_ token: UInt32, _ number: UInt64? = nil, _ write: (ReplyWriter) -> Void) {
         guard let session = session(token), !session.closesAfterReply, !session.isKilled else { return }
-        if token == runningToken {
-            let deferred = session.deferredPushes ?? ReplyBuffer(capacity: 1024)
-            session.deferredPushes = deferred
-            return write(ReplyWriter(deferred, version: session.version))
+        guard token == runningToken else {
+            write(ReplyWriter(session.output, version: session.version))
+            if touched.last != token { touched.append(token) }
+            return
         }
-        write(ReplyWriter(session.output, version: session.version))
-        if touched.last != token { touched.append(token) }
+        // A reply that is not wanted is taken back with what stands beside it.
+        if let own = ownPublication, own.number == number, session.replyMode == .on {
+            let pushed = ReplyBuffer(capacity: 1024)
+            write(ReplyWriter(pushed, version: session.version))
+            session.output.insert(pushed.view, at: own.place)
+            ownPublication!.place += pushed.count
+            return
+        }
+        let deferred = session.deferredPushes ?? ReplyBuffer(capacity: 1024)
+        session.deferredPushes = deferred
+        write(ReplyWriter(deferred, version: session.version))
     }
 }

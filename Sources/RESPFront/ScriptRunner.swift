@@ -9,8 +9,8 @@ import TieredStore
 /// A script's declared keys are locked and staged by the dispatcher before it runs, as those of any
 /// command. A command with other keys takes their stripes if they are free and reads cold values at once,
 /// while everything else on this loop, and whoever wants one of the stripes held, waits for the disk.
-/// What cannot be had so is had with the world stopped: the run ends, if it has written nothing, and is
-/// repeated; the script is remembered and begins so the next time.
+/// What cannot be had so is had with the world stopped: the run ends, if it has written and published
+/// nothing, and is repeated; the script is remembered and begins so the next time.
 final class ScriptRunner {
     // What outlives its user, and is used at every EVAL.
     private unowned(unsafe) let front: Front
@@ -34,7 +34,11 @@ final class ScriptRunner {
     private var hasNoRoom = false
     private var isAlone = false
     private var hasWritten = false
+    /// It has written or published: a second run would do that twice.
+    private var hasActed = false
     private var startedAt: UInt64 = 0
+    /// RAM taken when it began.
+    private var startBytes = 0
     private var isSlow = false
     private unowned(unsafe) var current: Script?
     /// What the library that is being loaded has registered; nil: none is being loaded.
@@ -280,6 +284,14 @@ final class ScriptRunner {
         precondition(finished, "a script that runs alone lacks nothing")
     }
 
+    /// What the script has written takes more RAM than there is: nothing can be demoted while it runs. That
+    /// others have taken it is not the script's fault.
+    private var overdraws: Bool {
+        let used = front.worker.liveBytes, limit = front.worker.ledgerLimit
+        return used > limit + limit / 32 && used - startBytes > limit / 16
+            && !current!.flags.contains(.allowsNoMemory)
+    }
+
     /// Waits for RAM before anything is done; a script that may write needs some.
     private func admit(_ call: Call, _ script: Script) throws(CommandError) {
         hasNoRoom = false
@@ -304,10 +316,11 @@ final class ScriptRunner {
         let session = call.session, command = call.command, words = call.arguments
         let wasInside = call.isInside, database = session.database
         let engine = (script.isFunction ? functions : scripts)!
-        (isAlone, hasWritten, isRunning, isSlow) = (alone, false, true, false)
+        (isAlone, hasWritten, hasActed, isRunning, isSlow) = (alone, false, false, true, false)
         current = script
         runningWords = words
         startedAt = csystem_ticks()
+        startBytes = front.worker.liveBytes
         front.scriptPhase.begin(isFunction: script.isFunction)
         // The keys are held as views of the request, which stays; commands open windows of their own.
         front.keys.forgetKeys()
@@ -433,12 +446,15 @@ final class ScriptRunner {
             ErrorText.write(refusal, command: row.name, to: ReplyWriter(replies))
             return replies.view
         }
-        if row.flags.contains(.growsMemory), hasNoRoom {
+        if row.flags.contains(.growsMemory), hasNoRoom || overdraws {
             return refuse("OOM command not allowed when used memory > 'maxmemory'.")
         }
         if !isAlone, row.runsAlone(arguments) {
-            if hasWritten {
-                return refuse("ERR this command looks beyond its keys, and the script has written already")
+            if hasActed {
+                current!.markAlone()
+                return refuse("""
+                    ERR this command looks beyond its keys, and the script has written or published already
+                    """)
             }
             return nil
         }
@@ -458,17 +474,20 @@ final class ScriptRunner {
             writeKilled(ReplyWriter(replies))
             return replies.view
         }
-        var since: UInt64?, contestedSince: UInt64?
+        var since: UInt64?, contestedSince: UInt64?, cold: [Int] = []
         defer { if since != nil { front.scriptPhase.waitsSince = 0 } }
         while true {
             replies.truncate(to: 0)
             call.reply = ReplyWriter(replies, version: version)
             if front.runInside(row, arguments, for: session) != .notReady {
+                if !cold.isEmpty { giveBack(cold) }
                 if writes { hasWritten = true }
+                if writes || row.flags.isSuperset(of: [.pubsub, .mayReplicate]) { hasActed = true }
                 front.keys.forgetKeys()
                 return replies.view
             }
             if front.keys.tryLockWindow() {
+                cold = (0..<front.keys.count).filter { !front.keys.isUsable($0) }
                 guard front.fetchWindow(&staged) else {
                     return refuse("IOERR the value of a key cannot be read")
                 }
@@ -478,7 +497,7 @@ final class ScriptRunner {
             front.keys.forgetKeys()
             let now = csystem_ticks()
             if since == nil { since = now }
-            if !hasWritten {
+            if !hasActed {
                 if microseconds(since!, now) > ScriptRunner.shortWait { return nil }
                 csystem_pause()
                 continue
@@ -495,6 +514,14 @@ final class ScriptRunner {
             }
             csystem_pause()
         }
+    }
+
+    /// Lets go of what a command has read beyond the script's keys if RAM is short: the script may read more
+    /// than there is RAM for, and no turn ends meanwhile.
+    private func giveBack(_ cold: [Int]) {
+        guard front.worker.isShort else { return }
+        letGo()
+        for i in cold { front.keys.giveBack(i) }
     }
 
     private func microseconds(_ since: UInt64, _ now: UInt64) -> Double {

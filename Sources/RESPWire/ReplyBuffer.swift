@@ -48,6 +48,11 @@ public final class ReplyBuffer {
 
     @inlinable public func append(_ text: StaticString) { space.pointee.append(text) }
 
+    /// Puts bytes before the byte at `index`. Cost: moves what is behind them.
+    public func insert(_ bytes: ByteView, at index: Int) {
+        space.pointee.insert(bytes.count, at: index).copyMemory(from: bytes.base, byteCount: bytes.count)
+    }
+
     @inlinable public func append(byte: UInt8) { space.pointee.append(byte: byte) }
 
     /// The first `n` bytes have been sent.

@@ -109,7 +109,7 @@ final class EventLoop {
         if index == 0 { server.armListeners(self) }
         while !isStopping {
             do throws(RingError) {
-                if server.isReading { try turnWhileReading() } else { try turn() }
+                try turn()
             } catch {
                 server.log.write(.warning, "the ring failed: \(error)")
                 server.stop()
@@ -138,24 +138,24 @@ final class EventLoop {
     }
 
     private func turn() throws(RingError) {
+        // Threads that read what there is have the worker to themselves: clients are told so.
+        let isReading = server.isReading
         // What the kernel has not taken yet has not been sent. Asked before completions, since
         // handling them prepares more.
         let allWasTaken = ring.preparedEntries == 0
         setTime()
         takeCompletions()
         if allWasTaken { settleSilentSends() }
-        front.resume()
+        if !isReading { front.resume() }
         if worker.instant >= nextCron { cron() }
-        let isLoading = index == 0 && server.state.loadSlice()
-        let hasMore = worker.background() || isLoading
+        let hasMore = !isReading && workInBackground()
         front.endTurn()
-        if index == 0 { server.state.appendOnly.pump() }
-        handOverDiskRequests()
-        releaseReplies()
+        if !isReading { carryOut() }
         sendReplies()
         rearm()
+        if isReading, index == 0 { server.endReading() }
         server.world.yield(index)
-        let isBusy = hasMore || worker.hasRunnable || front.hasWork || !front.touched.isEmpty
+        let isBusy = hasMore || !isReading && (worker.hasRunnable || front.hasWork) || !front.touched.isEmpty
         if isBusy || isStopping {
             try ring.flush()
         } else {
@@ -163,23 +163,17 @@ final class EventLoop {
         }
     }
 
-    /// A turn while threads read what there is: the workers are theirs, and clients are told so.
-    private func turnWhileReading() throws(RingError) {
-        let allWasTaken = ring.preparedEntries == 0
-        setTime()
-        takeCompletions()
-        if allWasTaken { settleSilentSends() }
-        if worker.instant >= nextCron { cron() }
-        front.endTurn()
-        sendReplies()
-        rearm()
-        if index == 0 { server.endReading() }
-        server.world.yield(index)
-        if !front.touched.isEmpty || isStopping {
-            try ring.flush()
-        } else {
-            try ring.submitAndWait(minimum: 1, timeoutNanoseconds: sleep)
-        }
+    /// The store's slice of a turn; whether there is more to do.
+    private func workInBackground() -> Bool {
+        let isLoading = index == 0 && server.state.loadSlice()
+        return worker.background() || isLoading
+    }
+
+    /// Hands over what the store wants of the disk, and lets go of replies that waited for it.
+    private func carryOut() {
+        if index == 0 { server.state.appendOnly.pump() }
+        handOverDiskRequests()
+        releaseReplies()
     }
 
     /// Nanoseconds until the loop has something to do by itself: its cron, or a client's timeout.

@@ -56,8 +56,9 @@ final class MemoryBudget: @unchecked Sendable {
         } else if correction > 0, resident < limit / 100 * 97 {
             correction -= min(correction, limit / 1000)
         }
-        let others = baselineBytes.load(ordering: .relaxed) + clientBytes + limit / 100
-        let left = max(limit / 4, limit - others - correction)
-        store.ledger.limit = min(left, store.options.memoryLimitMax)
+        let free = limit - baselineBytes.load(ordering: .relaxed) - limit / 100
+        let left = min(max(limit / 4, free - clientBytes - correction), store.options.memoryLimitMax)
+        store.ledger.limit = left
+        store.ledger.lent = min(max(limit / 4, free), store.options.memoryLimitMax) - left
     }
 }

@@ -44,10 +44,14 @@ public final class StoreWorker {
     var runnable: [UInt32] = []
     /// Sessions that wait for a write to end.
     var writeWaiters: [UInt32] = []
-    /// Unix milliseconds and monotonic nanoseconds of this turn.
-    public private(set) var now: Int64 = 0
-    public private(set) var instant: UInt64 = 0
-    var accessSeconds: UInt32 = 0
+    /// Unix milliseconds and monotonic nanoseconds of this turn. Atomic words, which cost what others do:
+    /// while the log or a checkpoint is read, the thread that has the worker asks the loop's clock.
+    @inline(__always) public var now: Int64 { nowWord.load(ordering: .relaxed) }
+    @inline(__always) public var instant: UInt64 { instantWord.load(ordering: .relaxed) }
+    @inline(__always) var accessSeconds: UInt32 { accessSecondsWord.load(ordering: .relaxed) }
+    private let nowWord = Atomic<Int64>(0)
+    private let instantWord = Atomic<UInt64>(0)
+    private let accessSecondsWord = Atomic<UInt32>(0)
     /// Resident values created less those demoted or deleted by this worker, which alone writes it.
     var residentDelta: Int {
         get { residentDeltaWord.load(ordering: .relaxed) }
@@ -151,9 +155,10 @@ public final class StoreWorker {
 
     /// Tells the worker what time it is: Unix milliseconds and monotonic nanoseconds.
     public func setTime(milliseconds: Int64, nanoseconds: UInt64) {
-        now = milliseconds
-        instant = nanoseconds
-        accessSeconds = UInt32(truncatingIfNeeded: milliseconds / 1000) & 0xff_ffff
+        nowWord.store(milliseconds, ordering: .relaxed)
+        instantWord.store(nanoseconds, ordering: .relaxed)
+        accessSecondsWord.store(
+            UInt32(truncatingIfNeeded: milliseconds / 1000) & 0xff_ffff, ordering: .relaxed)
     }
 
     @inline(__always) public func hash(_ key: ByteView) -> UInt64 { hashing(key) }

@@ -38,8 +38,8 @@ def rq_jobs(tierd, count=700, size=100_000):
     queue = rq.Queue("work", connection=client)
     payloads = [jobs.payload(r, size) for _ in range(count)]
     queued = []
-    for i in range(0, count // 2, 10):  # a transaction each; one may take half of the RAM there is at most
-        queued += queue.enqueue_many([rq.Queue.prepare_data(jobs.digest, (text,)) for text in payloads[i:i + 10]])
+    for i in range(0, count // 2, 50):  # a transaction of 5 MB each
+        queued += queue.enqueue_many([rq.Queue.prepare_data(jobs.digest, (text,)) for text in payloads[i:i + 50]])
     queued += [queue.enqueue(jobs.digest, text) for text in payloads[len(queued):]]
     failing = [queue.enqueue(jobs.fails, f"no {i}") for i in range(20)]
     last = queue.enqueue(jobs.digest, "at the end", depends_on=queued[:50])

@@ -1,6 +1,8 @@
 """Publishing and subscribing across event loops, and clients that do not read."""
 import threading
 
+import redis
+
 from transactions import together
 
 
@@ -42,6 +44,30 @@ def publications(server, publishers=4, subscribers=6, each=300):
             raise AssertionError(f"subscriber {i} differs at {at}: {order[at]} {orders[0][at]}")
     for channel in channels:
         channel.close()
+
+
+def published_once(server):
+    """A script that has published is not run again to be alone with the keyspace: it fails, and begins alone the
+    next time. Method: the command that needs that is named only at run time."""
+    client, channel = server.client(), server.client().pubsub()
+    channel.subscribe("once")
+    channel.get_message(timeout=60)
+    client.rpush("numbers", 2, 1)
+    script = "redis.call('publish','once',ARGV[1]) return redis.call('so'..'rt','numbers','by','none_*','alpha')"
+    try:
+        client.eval(script, 1, "numbers", 1)
+        raise AssertionError("ran twice")
+    except redis.ResponseError as error:
+        if "published already" not in str(error):
+            raise
+    if sorted(client.eval(script, 1, "numbers", 2)) != [b"1", b"2"]:
+        raise AssertionError("not sorted")
+    got = [channel.get_message(timeout=60)["data"] for _ in range(2)]
+    client.publish("once", "3")
+    got.append(channel.get_message(timeout=60)["data"])
+    if got != [b"1", b"2", b"3"]:
+        raise AssertionError(f"published: {got}")
+    channel.close()
 
 
 def invalidations(server, clients=4, rounds=200):

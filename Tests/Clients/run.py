@@ -98,6 +98,15 @@ def read_all(s):
     return data
 
 
+def peak(server, clear=False):
+    """The most RAM a server has taken since it was cleared, in MiB."""
+    if clear:
+        with open(f"/proc/{server.process.pid}/clear_refs", "w") as file:
+            file.write("5")
+    with open(f"/proc/{server.process.pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) >> 10
+
+
 # Bad input ----------------------------------------------------------------------------------------
 
 def malformed_requests():
@@ -727,6 +736,7 @@ def pubsub():
         server = tierd(f"pubsub-{loops}", "--io-threads", str(loops))
         publications(server)
         invalidations(server)
+        published_once(server)
         subscriber_that_never_reads(server)
         server.stop()
 
@@ -751,9 +761,53 @@ def scripts_without_end():
 from differential import differential, encode  # noqa: E402
 from busy import crossing, endless, in_a_transaction, signal_ends, written  # noqa: E402
 from conversations import conversation, waiting  # noqa: E402
-import append_only, checkpoint, failing_disk, frameworks, payloads, persistence, redis_py_suite as suite, verification  # noqa: E402
-from pubsub import invalidations, publications, subscriber_that_never_reads  # noqa: E402
+import append_only, checkpoint, failing_disk, frameworks, own_pushes, payloads, persistence, redis_py_suite as suite, verification  # noqa: E402
+from pubsub import invalidations, publications, published_once, subscriber_that_never_reads  # noqa: E402
 from transactions import everything_at_once, queues, transfers, write_skew  # noqa: E402
+
+
+def much_at_once():
+    """One request over three times as much cold data as there is RAM, whose keys it does not name: read bit by bit
+    within maxmemory; a script that writes so much is refused."""
+    server = tierd("much", "--maxmemory", "32mb", "--io-threads", "1", "--enable-debug-command", "yes")
+    client, r, count = server.client(), random.Random(3), 350
+    for i in range(count):
+        pipe = client.pipeline(False)
+        for f in range(4):
+            pipe.hset(f"o{i}", mapping={f"{f}.{n}": r.randbytes(700) for n in range(50)})
+        pipe.hset(f"o{i}", mapping={"w": i * 7919 % count, "t": f"{i}:"}).set(f"s{i}", r.randbytes(100_000)).execute()
+    client.rpush("l", *range(count))
+    order = [f"{i}:".encode() for i in sorted(range(count), key=lambda i: i * 7919 % count)]
+    sort = {"by": "o*->w", "get": "o*->t"}
+    reads = "local n = 0 for i = 0, %d do n = n + #redis.call('%s', '%s' .. i, ARGV[1], ARGV[2]) end return n"
+    peak(server, clear=True)
+    check(client.sort("l", **sort) == order, "SORT")
+    check(client.pipeline().sort("l", **sort).execute() == [order], "SORT in EXEC")
+    check(client.eval("return redis.call('sort', 'l', 'by', 'o*->w', 'get', 'o*->t')", 0) == order, "in a script")
+    check(client.eval(reads % (count - 1, "hmget", "o"), 0, "w", "t") == 2 * count, "hashes a script has not declared")
+    check(client.eval(reads % (count - 1, "getrange", "s"), 0, 5, 9) == 5 * count, "strings")
+    check(client.eval("return redis.call('hget', KEYS[1], 'w')", 40, *["o3"] * 40) is not None, "the same key")
+    try:
+        client.eval(f"for i = 0, {count - 1} do redis.call('append', 's' .. i, 'x') end", 0)
+        check(False, "not refused")
+    except redis.RedisError as error:
+        check("command not allowed when used memory > 'maxmemory'" in str(error), str(error))
+    check(peak(server) <= 32 * 1.08, f"{peak(server)} MiB")
+    client.zadd("z", {"one": 1})
+    for words in (["SRANDMEMBER", "set"], ["HRANDFIELD", "o1"], ["ZRANDMEMBER", "z"]):
+        client.sadd("set", "x" * 1000)
+        for repeated in (-2**63 + 1, -20_000):
+            try:
+                got = client.execute_command(*words, repeated)
+                check(repeated == -20_000 and words[1] != "set" and len(got) == 20_000, f"{words} {repeated}")
+            except redis.RedisError as error:
+                check("command not allowed" in str(error) and (repeated != -20_000 or words[1] == "set"), str(error))
+    check(client.execute_command("DEBUG", "POPULATE", 3, "some", 6) == b"OK" and client.get("some:2") == b"value:", "POPULATE")
+    try:
+        check(client.execute_command("DEBUG", "POPULATE", 10**12) is None, "not refused")
+    except redis.RedisError as error:
+        check("command not allowed" in str(error), str(error))
+    server.stop()
 
 
 def values_read_aside():
@@ -1075,7 +1129,7 @@ if __name__ == "__main__":
         disconnect_while_sending, start_is_refused, allocations, flipped_bit, retired_segments, last_database,
         more_segments_than_a_log_has, memory_is_bounded, compaction_ends, full_disk, redis_py_tour,
         redis_cli_and_tierctl, many_loops,
-        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, aof_effects, aof_switched, aof_policy_refused, aof_write_fails,
+        stop_while_stopping_the_world, transactions, pubsub, scripts_without_end, values_read_aside, much_at_once, aof_effects, aof_switched, aof_policy_refused, aof_write_fails,
         aof_rewritten_by_itself, aof_of_redis, aof_torn_and_damaged, save, damaged_dumps, loading, loading_log, last_save, checkpoint_expired,
         checkpoint_nosave, checkpoint_databases, checkpoint_damaged, checkpoint_upgraded, checkpoint_written_before, verify, backup, restore, backup_schedule, redis_py_suite, rq_jobs,
         celery_tasks, flask_cache]
@@ -1144,6 +1198,8 @@ if __name__ == "__main__":
                 for talk in (conversation, waiting):
                     if chosen(talk.__name__):
                         run(talk, server, real, seed)
+            if not wanted or "conversation" in wanted:
+                run(own_pushes.own_pushes, server, real)
             run(is_there_again, server)
         real.stop()
     for server in servers:  # those of tests that failed

@@ -38,7 +38,8 @@ enum DebugCommands {
             for (i, type) in types.enumerated() {
                 call.simple(DatasetDigest.value(call, call.arguments[2 + i], type).text)
             }
-        case ("listpack", 3): call.reply.ok()
+        case ("listpack", 3): call.simple("Listpack structure printed on stdout")
+        case ("populate", 3...5): try populate(call)
         case ("help", 2): help(call)
         default: return false
         }
@@ -71,6 +72,41 @@ enum DebugCommands {
         }
         call.keys.forgetKeys()
         call.reply.ok()
+    }
+
+    /// DEBUG POPULATE count [prefix] [size] → OK once there are the keys `prefix:n`, strings `value:n` cut or
+    /// filled with zeros to `size`. Those that are there already stay. As in Redis, the append-only file does
+    /// not get them.
+    private static func populate(_ call: Call) throws(CommandError) {
+        let count = try call.integer(2), size = call.wordCount > 4 ? try call.integer(4) : 0
+        guard count >= 0, size >= 0 else { throw .outOfRange }
+        let prefix = call.wordCount > 3 ? call.arguments[3].array : Array("key".utf8)
+        let each = Int64(prefix.count) + max(16, size) + 80
+        let (bytes, isTooMuch) = each.multipliedReportingOverflow(by: count)
+        if isTooMuch { throw .outOfMemory }
+        try call.requireRoom(Int(bytes))
+        try call.server.stopWorld { () throws(CommandError) in
+            try runAlone(call) { () throws(CommandError) in
+                for i in 0..<Int(count) { put(call, prefix + Array(":\(i)".utf8), "value:\(i)", Int(size)) }
+            }
+        }
+        call.keys.forgetKeys()
+        call.reply.ok()
+    }
+
+    private static func put(_ call: Call, _ key: [UInt8], _ text: String, _ size: Int) {
+        var value = Array(text.utf8)
+        if size > 0 {
+            value = Array(value.prefix(size)) + Array(repeating: 0, count: max(0, size - value.count))
+        }
+        key.withView { key in
+            call.keys.inWindow {
+                call.keys.add(key, hash: call.worker.hash(key), database: call.database)
+                if call.keys.exists(0) { return }
+                value.withView { call.keys.setString(0, $0) }
+                if call.front.audience.isListening { call.front.publishKeys(call.session, call.command) }
+            }
+        }
     }
 
     private static func runAlone(
@@ -159,6 +195,7 @@ enum DebugCommands {
             "HTSTATS <dbid>", "    How many keys a database's index holds.",
             "LOG <message>", "    Taken, without effect.",
             "OBJECT <key>", "    How a value is kept.",
+            "POPULATE <count> [<prefix>] [<size>]", "    Set so many keys to strings.",
             "PROTOCOL <type>", "    Answer a value of this type.",
             "QUICKLIST-PACKED-THRESHOLD <size>", "    Taken, without effect.",
             "SET-ACTIVE-EXPIRE <0|1>", "    Whether keys are looked for whose time is over.",

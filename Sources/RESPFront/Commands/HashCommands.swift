@@ -236,9 +236,11 @@ enum HashCommands {
             if request.withSecond { reply.bulk(value) }
         }
         let length = request.isRepeating ? request.count : min(request.count, total)
+        let mark = reply.mark
         reply.array(request.withSecond && !isPaired ? length * 2 : length)
         if request.isRepeating {
             for _ in 0..<length {
+                try request.checkLength(call, since: mark)
                 let (field, value) = try hash.random()
                 write(field, value)
             }
@@ -271,6 +273,13 @@ struct RandomRequest {
         if withSecond, given < -halfway || given > halfway { throw .outOfRange }
         isRepeating = given < 0
         count = Int(given.magnitude)
+    }
+
+    /// A negative count may ask for more than there is RAM for, of however small a collection: the reply to a
+    /// repeating request may take an eighth of what the store may. Redis 7.0 has no bound.
+    func checkLength(_ call: Call, since mark: Int) throws(CommandError) {
+        let most = call.worker.ledgerLimit / 8
+        if count > most / 5 || call.reply.mark - mark > most { throw .outOfMemory }
     }
 
     /// Chooses `left` of the next `total` elements one by one, each combination as likely as any other.

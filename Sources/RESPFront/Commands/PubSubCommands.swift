@@ -176,8 +176,10 @@ enum PubSubCommands {
 
     private static func publish(_ call: Call, _ kind: PubSub.Kind) {
         guard call.server.pubsub.hasSubscribers else { return call.reply.integer(0) }
-        call.reply.integer(
-            call.front.publish(kind, call.arguments[1].array, call.arguments[2].array))
+        var place = call.session.output.count
+        let receivers = call.front.publish(
+            kind, call.arguments[1].array, call.arguments[2].array, place: &place)
+        call.reply.integer(receivers)
     }
 
     private static func list(_ call: Call, _ kind: PubSub.Kind) throws(CommandError) {

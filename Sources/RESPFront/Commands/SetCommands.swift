@@ -199,8 +199,12 @@ enum SetCommands {
         let total = try set.count()
         if total == 0 || request.count == 0 { return reply.array(0) }
         if request.isRepeating {
+            let mark = reply.mark
             reply.array(request.count)
-            for _ in 0..<request.count { reply.bulk(try set.random()) }
+            for _ in 0..<request.count {
+                try request.checkLength(call, since: mark)
+                reply.bulk(try set.random())
+            }
             return
         }
         let length = min(request.count, total)

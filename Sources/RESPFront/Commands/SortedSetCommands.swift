@@ -259,9 +259,11 @@ enum SortedSetCommands {
         let set = try call.keys.sortedSet(0), total = try set.count()
         if total == 0 || request.count == 0 { return reply.array(0) }
         let length = request.isRepeating ? request.count : min(request.count, total)
+        let mark = reply.mark
         let pairs = PairWriter(call, count: length, withScores: request.withSecond)
         if request.isRepeating {
             for _ in 0..<length {
+                try request.checkLength(call, since: mark)
                 try set.forEach(from: try set.randomRank(), count: 1) { member, score in
                     pairs.write(member, score)
                     return true

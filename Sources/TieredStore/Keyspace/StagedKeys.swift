@@ -399,12 +399,26 @@ public final class StagedKeys {
         return worker.promote(slot, table(i), keys[i].stripe, value)
     }
 
+    /// What reading key `i` brought into RAM leaves it at once if RAM is short: for what reads many values
+    /// one after another while no turn ends. Not for a key that something else counts on.
+    public func giveBack(_ i: Int) {
+        guard worker.isShort, let slot = slot(i), slot.pointee & Table.residentBit != 0 else { return }
+        let entry = worker.entry(slot)
+        if entry.address.isNone || entry.has(Entry.writing) || entry.has(Entry.saving) { return }
+        if worker.drop(slot, table(i)) > 0 { worker.counters.cleanDemotions += 1 }
+        while worker.giveBack() {}
+    }
+
+    /// Length of key `i`'s value if it is on the SSD alone, else 0.
+    public func coldBytes(_ i: Int) -> Int {
+        guard let entry = entry(i), !entry.isResident else { return 0 }
+        return entry.valueCount
+    }
+
     /// RAM that modifying the keys' demoted values will take.
     public var promotionBytes: Int {
         var bytes = 0
-        for i in 0..<count {
-            if let entry = entry(i), !entry.isResident { bytes += entry.valueCount }
-        }
+        for i in 0..<count { bytes += coldBytes(i) }
         return bytes
     }
 }

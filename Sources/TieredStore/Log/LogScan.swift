@@ -311,7 +311,7 @@ extension StoreWorker {
     }
 
     /// Gives this worker's share of the entries what a scan had in its place; deletes those whose time is
-    /// over, and returns how many.
+    /// over, and returns how many. Nobody is told: the front is its loop's.
     fileprivate func endScan() -> Int {
         var deleted = 0
         for stripe in stride(from: index, to: store.options.stripes, by: store.options.workers) {
@@ -329,9 +329,10 @@ extension StoreWorker {
                 }
                 for key in over {
                     let slot = key.withView { table.pointee.find(hash($0), $0, base: base) }
-                    if let slot { expire(slot, table) }
+                    if let slot { remove(slot, table) }
                 }
                 deleted += over.count
+                counters.expiredKeys += UInt64(over.count)
                 table.pointee.fit(extents)
             }
         }

@@ -35,7 +35,7 @@ extension StoreWorker {
     public func admit(_ bytes: Int, token: UInt32, holding: Bool = false) -> Admission {
         if ledger.used + bytes <= ledger.limit { return .go }
         if bytes < 4096, slabs.hasFreeCell(bytes) { return .go }
-        if bytes > ledger.limit / 2 { return .refused }
+        if bytes > ledger.requestMax { return .refused }
         // Fragmentation alone is not the client's fault.
         if usedLive + bytes <= ledger.limit, !slabs.canBeEmptied { return .go }
         if isStuck, holding {
@@ -65,7 +65,7 @@ extension StoreWorker {
     /// Whether `admit` would refuse: it is more than may ever be, or nothing can leave RAM any more.
     public func refuses(_ bytes: Int) -> Bool {
         if hasRoom(bytes) { return false }
-        return bytes > ledger.limit / 2 || isStuck && store.policy == .noEviction
+        return bytes > ledger.requestMax || isStuck && store.policy == .noEviction
     }
 
     /// Nothing can leave RAM any more: no value to demote, or no place to demote it to.

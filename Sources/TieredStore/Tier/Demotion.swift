@@ -13,6 +13,12 @@ extension StoreWorker {
         return (usedLive + wanted - lowWatermark - store.leavingBytes) / store.options.workers
     }
 
+    /// RAM is above the watermark, staged values counted, which no turn has yet.
+    public var isShort: Bool { usedLive + stagingBytes > lowWatermark }
+
+    public var liveBytes: Int { usedLive }
+    public var ledgerLimit: Int { ledger.limit }
+
     /// RAM taken, free cells not counted.
     var usedLive: Int {
         let usage = store.slabUsage
