@@ -25,7 +25,8 @@ extension StoreWorker {
         part.budget = StoreWorker.sliceBytes
         var hasMore = snapshot.format.advance(self, part)
         saveWanted(snapshot, part)
-        if !part.hasWalked { hasMore = walk(snapshot, part) || hasMore }
+        // A long value the walk begins and then waits for is something to do.
+        if !part.hasWalked { hasMore = walk(snapshot, part) || part.job != nil || hasMore }
         if part.hasWalked, !part.isDrained, snapshot.hasWalked { drain(snapshot, part) }
         if index == 0 { snapshot.close(self) }
         return hasMore
