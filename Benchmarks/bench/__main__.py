@@ -62,6 +62,16 @@ def measure(bench, chosen):
         bench.save()
 
 
+def save_facts(path, facts, again):
+    """Keeps the facts of the run; scenarios measured alone after a whole run are named in those of that run."""
+    if again and os.path.exists(path):
+        with open(path) as file:
+            facts = json.load(file)
+        facts["again"] = sorted({*facts["again"], *again})
+    with open(path, "w") as file:
+        json.dump(facts, file, indent=2)
+
+
 def main():
     given = arguments()
     os.makedirs(given.output, exist_ok=True)
@@ -78,10 +88,8 @@ def main():
             measure(bench, given.chosen)
         finally:
             shutil.rmtree(bench.directory, ignore_errors=True)
-            facts.update(date=datetime.date.today().isoformat(), quick=given.quick, minutes=round((time.time() - began) / 60, 1),
-                scenarios=[scenario.NAME for scenario in given.chosen])
-            with open(f"{given.output}/machine.json", "w") as file:
-                json.dump(facts, file, indent=2)
+            facts.update(date=datetime.date.today().isoformat(), quick=given.quick, minutes=round((time.time() - began) / 60, 1), again=[])
+            save_facts(f"{given.output}/machine.json", facts, [scenario.NAME for scenario in given.chosen] if given.scenarios else [])
     problems = report.build(given.output, Bench.NOISE)
     for problem in problems:
         print(f"! {report.tell(problem)}")

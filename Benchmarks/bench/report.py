@@ -41,7 +41,8 @@ def introduction(machine, noise):
     return (f"{machine['date']}, {'the quick run' if machine['quick'] else 'the whole run'} ({machine['minutes']:.0f} minutes), tierd {machine['tierd']}. "
         f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, Linux {machine['kernel']}, {machine['file_system'].split()[0]}. "
         f"Figures are medians of repeats in which the servers take turns; a figure is marked noisy where its repeats differ by more than {noise:.0%} of "
-        "the median. Every value that comes back is compared with what it must be.")
+        "the median. Every value that comes back is compared with what it must be."
+        + (f" Measured once more by themselves: {', '.join(machine['again'])}." if machine["again"] else ""))
 
 
 def facts(machine):

@@ -18,8 +18,8 @@ KINDS = {
 
 def measure(bench):
     keys, megabytes = bench.pick((1_000_000, 100), (5_000_000, 512))
-    # Both generators share a core: the one that measures goes first.
-    urgent = ("nice", "-n", "-20", "taskset", "-c", bench.load_core)
+    # Both generators share a core: the one that measures is woken at once, or it would measure the scheduler.
+    urgent = ("chrt", "-f", "1", "taskset", "-c", bench.load_core)
     with bench.tolerating():
         server = servers.Tierd(bench, "--maxmemory", f"{megabytes}mb", "--tier-max-bytes", "8gb")
         bench.fill(server, 20_000)
@@ -27,7 +27,7 @@ def measure(bench):
         hot = ["-c", 10, "-k", 20_000, "--rate", 2000, "--seconds", seconds]
         bench.load("hot GETs, alone", server, *hot, prefix=urgent)
         storing = bench.start_load(server, "-m", "SET key:{key} {value}", "--distribution", "once", "-k", keys, "-P", 16, "--seconds",
-            seconds + 1, prefix=("nice", "-n", "19", "taskset", "-c", bench.load_core))
+            seconds + 1, prefix=("taskset", "-c", bench.load_core))
         bench.load("hot GETs, beside storing", server, *hot, prefix=urgent)
         bench.wait("storing", server, storing)
         server.stop()
@@ -85,7 +85,8 @@ def present(records, page):
     p99 = beside["result"]["latency_us"]["p99"] / alone["result"]["latency_us"]["p99"]
     ids = [alone["id"], beside["id"]]
     page.claim("hot GETs beside storing: p99", "≤ 3 × alone", f"{p99:.2f} × ({beside['result']['latency_us']['p99']:.0f} µs to "
-        f"{alone['result']['latency_us']['p99']:.0f})", p99 <= 3, ids, why="Both generators share the load's core.")
+        f"{alone['result']['latency_us']['p99']:.0f})", p99 <= 3, ids,
+        why="The storing client keeps 800 SETs in flight and the server's core full: a GET waits behind those that came before it.")
     longest = beside["result"]["latency_us"]["max"] / 1000
     page.claim("… longest", "≤ 20 ms", f"{longest:.1f} ms", longest <= 20, ids, why="See the plot.")
     quiet = records.result("hot GET, nothing going on", "tierd")
