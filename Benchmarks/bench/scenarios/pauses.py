@@ -43,7 +43,7 @@ def large(bench, urgent):
     for kind, (mix, names, read) in KINDS.items():
         bench.load(f"elements of a {kind}", server, "-m", mix, "--distribution", "once", "-k", elements, "-r", elements, "-P", 16,
             record=False)
-    probe = ["-m", "GET hot", "--no-verify", "-c", 1, "--rate", 2000]
+    probe = ["-m", "GET hot", "--no-verify", "-c", 16, "--rate", 2000]
     bench.load("hot GET, nothing going on", server, *probe, "--seconds", 2, prefix=urgent)
     for kind, (mix, names, read) in KINDS.items():
         for what, action in (("demoted", ["TIER", "DEMOTE", *names]), ("promoted", read)):
