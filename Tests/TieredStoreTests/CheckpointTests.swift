@@ -71,7 +71,8 @@ import Testing
         bench.files[1] = []
         let begun = try #require(bench.store.beginCheckpoint(
             file, libraries: [], blockSize: 4096, isLast: true, wake: {}, ended: { failure = $0 }))
-        // As `Checkpoint.walk`: nothing else is done, and who has nothing to do waits until something is written.
+        // As `Checkpoint.walk`: nothing else is done, and who has nothing to do waits until something is
+        // written.
         let part = begun.snapshot.parts[0]
         for _ in 0..<10_000 where failure == nil {
             let hadWalked = part.hasWalked
@@ -201,8 +202,8 @@ import Testing
         #expect(other.worker.counters.checksumErrors == 0 && other.worker.staging.count == 0)
     }
 
-    /// Values longer than a segment are long values one after the other. Method: the disk has always done what it
-    /// was asked before the walk looks, so that nobody wakes a walk that waits.
+    /// Values longer than a segment are long values one after the other. Method: the disk has always done
+    /// what it was asked before the walk looks, so that nobody wakes a walk that waits.
     @Test func theLastWaitsForNothingThatWillNotCome() throws {
         let bench = try makeBench()
         for i in 0..<5 { bench.set("long:\(i)", StoreBench.noise(200_000, seed: UInt64(i))) }
