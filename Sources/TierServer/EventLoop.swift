@@ -150,7 +150,7 @@ final class EventLoop {
         if worker.instant >= nextCron { cron() }
         let hasMore = !isReading && workInBackground()
         front.endTurn()
-        if !isReading { carryOut() }
+        if !isReading { try carryOut() }
         sendReplies()
         rearm()
         if isReading, index == 0 { server.endReading() }
@@ -169,10 +169,12 @@ final class EventLoop {
         return worker.background() || isLoading
     }
 
-    /// Hands over what the store wants of the disk, and lets go of replies that waited for it.
-    private func carryOut() {
+    /// Has the disk begin what the store wants of it, and lets go of replies that waited for it.
+    ///
+    /// Submitted at once: within one submit the kernel holds reads back until it has sent all replies.
+    private func carryOut() throws(RingError) {
         if index == 0 { server.state.appendOnly.pump() }
-        handOverDiskRequests()
+        if handOverDiskRequests() { try ring.submit() }
         releaseReplies()
     }
 
@@ -275,8 +277,12 @@ final class EventLoop {
         }
     }
 
-    private func handOverDiskRequests() {
+    /// Whether there were any.
+    @discardableResult
+    private func handOverDiskRequests() -> Bool {
+        var hasAny = false
         while let request = worker.takeRequest() {
+            hasAny = true
             let token = EventLoop.token(.disk, request.token)
             let offset = UInt64(request.offset), length = UInt32(request.length)
             let file = FileSlot(UInt32(request.file.number))
@@ -302,6 +308,7 @@ final class EventLoop {
             case .sync: ring.dataSync(file, token)
             }
         }
+        return hasAny
     }
 
     /// Brings the segment table in the file up to date, for tierctl beside a running server.
