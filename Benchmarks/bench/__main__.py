@@ -87,6 +87,7 @@ def main():
         try:
             measure(bench, given.chosen)
         finally:
+            bench.witness.stop()
             shutil.rmtree(bench.directory, ignore_errors=True)
             facts.update(date=datetime.date.today().isoformat(), quick=given.quick, minutes=round((time.time() - began) / 60, 1), again=[])
             save_facts(f"{given.output}/machine.json", facts, [scenario.NAME for scenario in given.chosen] if given.scenarios else [])

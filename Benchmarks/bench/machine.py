@@ -49,6 +49,10 @@ def versions():
             yield name, text[0][:80]
 
 
+class Fio:
+    program = "fio"
+
+
 def fio(path, depth, core, seconds, size):
     """Random reads of 4 KiB past the page cache; a record like tierload's."""
     command = ["fio", "--name=read", f"--filename={path}", "--rw=randread", "--bs=4k", "--direct=1", "--ioengine=io_uring",

@@ -12,6 +12,8 @@ matplotlib.rcParams.update({
 })
 from matplotlib import pyplot  # noqa: E402
 
+from .records import short_ids  # noqa: E402
+
 COLORS = {"tierd": "#0b7a75", "redis": "#c0392b", "extstore": "#d68910", "fio": "#7f8c8d", "valkey": "#6c3483",
     "keydb": "#2e86c1", "dragonfly": "#b03a2e", "garnet": "#117864", "kvrocks": "#7d6608", "LRU": "#c0392b",
     "optimum": "#7f8c8d"}
@@ -101,18 +103,6 @@ def verdict(claim):
     return {True: "met", False: "**short**", None: ""}[claim["met"]]
 
 
-def short_ids(ids):
-    """"ram-3 ram-4 ram-5" is "ram-3…5"."""
-    groups = []
-    for one in ids:
-        name, number = one.rsplit("-", 1)
-        if groups and groups[-1][0] == name and groups[-1][2] + 1 == int(number):
-            groups[-1][2] = int(number)
-        else:
-            groups.append([name, int(number), int(number)])
-    return ", ".join(f"{name}-{first}" + (f"…{last}" if last > first else "") for name, first, last in groups)
-
-
 def scoped(svg, name, number):
     """matplotlib's identifiers, made unlike those of the page's other pictures."""
     prefix = f"{name}{number}-"
@@ -145,7 +135,8 @@ def runs_html(records):
         result = record["result"]
         if "latency_us" in result:
             told = (f"{result['rps']:.0f}/s, p50 {result['latency_us']['p50']:.0f} µs, p99 {result['latency_us']['p99']:.0f} µs, "
-                f"{result['requests']} requests, {result['missing']} missing, {result['wrong']} wrong, {result['errors']} errors")
+                f"{result['requests']} requests, {result['missing']} missing, {result['wrong']} wrong, {result['errors']} errors"
+                + (f"; the machine paused for {record['machine_pause_ms']:.0f} ms" if record.get("machine_pause_ms") else ""))
         else:
             told = ", ".join(f"{name} {value}" for name, value in result.items() if not isinstance(value, (list, dict)))
         rows.append(f'<tr id="{record["id"]}"><td>{record["id"]}</td><td>{html.escape(record["what"])}</td>'

@@ -63,5 +63,28 @@ class Records:
         return names
 
 
+def paused(*found):
+    """In words: how long the machine itself stood still while these were measured."""
+    pauses = [record.get("machine_pause_ms") for record in found]
+    if None in pauses:
+        return "Whether the machine itself paused meanwhile is not known."
+    return f"The machine itself paused for up to {max(pauses):.0f} ms meanwhile."
+
+
+def short_ids(ids):
+    """"ram-3 ram-4 ram-5" is "ram-3…5"."""
+    if len(ids) > 24:
+        numbers = [int(one.rsplit("-", 1)[1]) for one in ids]
+        return f"{ids[0].rsplit('-', 1)[0]}-{min(numbers)}…{max(numbers)} ({len(ids)} of them)"
+    groups = []
+    for one in ids:
+        name, number = one.rsplit("-", 1)
+        if groups and groups[-1][0] == name and groups[-1][2] + 1 == int(number):
+            groups[-1][2] = int(number)
+        else:
+            groups.append([name, int(number), int(number)])
+    return ", ".join(f"{name}-{first}" + (f"…{last}" if last > first else "") for name, first, last in groups)
+
+
 class Missing(Exception):
     """A figure that was not measured: the rival was not there, or died."""

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 from . import servers
+from .witness import Witness
 
 
 class Bench:
@@ -25,6 +26,7 @@ class Bench:
         self.load_core = str(max(1, (os.cpu_count() or 2) - 1))
         shutil.rmtree(self.directory, ignore_errors=True)
         os.makedirs(self.directory)
+        self.witness = Witness(self.directory, ["0", self.load_core])
 
     def pick(self, quick, full):
         return quick if self.quick else full
@@ -51,6 +53,7 @@ class Bench:
         """Runs tierload against a server and keeps what it says."""
         command = self.load_command(server, *options)
         pin = list(prefix) or ["taskset", "-c", self.load_core]
+        facts["began"] = time.monotonic()
         done = subprocess.run(pin + command, capture_output=True, text=True)
         return self.finish(what, server, command, done.returncode, done.stdout, done.stderr, record, facts)
 
@@ -63,14 +66,16 @@ class Bench:
         command = self.load_command(server, *options)
         pin = list(prefix) or ["taskset", "-c", self.load_core]
         process = subprocess.Popen(pin + command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        process.bench_command = command
+        process.bench_command, process.bench_began = command, time.monotonic()
         return process
 
     def wait(self, what, server, process, record=True, **facts):
         text, errors = process.communicate()
+        facts["began"] = process.bench_began
         return self.finish(what, server, process.bench_command, process.returncode, text, errors, record, facts)
 
     def finish(self, what, server, command, status, text, errors, record, facts):
+        pause = self.witness.longest(facts.pop("began"), time.monotonic())
         # A process that has just closed its sockets may need a moment to be gone.
         if status not in (0, 1):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -82,7 +87,7 @@ class Bench:
                 f"{result['first_error'][:100]}")
         if record:
             shown = "tierload " + " ".join(f'"{word}"' if " " in word else word for word in command[1:])
-            self.record(what, server, result, shown, **facts)
+            self.record(what, server, result, shown, machine_pause_ms=pause, **facts)
             self.say(f"{what:44} {server.name:10} {result['rps']:>9.0f}/s  p99 {result['latency_us']['p99']:>8.0f} µs")
         return result
 

@@ -4,16 +4,18 @@ usage: python -m unittest Benchmarks/tests/test_bench.py        needs Benchmarks
 """
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from bench import records, servers, session  # noqa: E402
+from bench import records, servers, session, witness  # noqa: E402
 
 TIERLOAD = f"{HERE}/../.build/release/tierload"
 
@@ -167,6 +169,7 @@ class Deaths(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             os.environ["TIERD_BENCH_DIR"] = f"{directory}/servers"
             bench = session.Bench(os.path.dirname(os.path.dirname(HERE)), directory, True, None)
+            self.addCleanup(bench.witness.stop)
             bench.say, bench.scenario = lambda text: None, "deaths"
             other = Liar()
             other.name, other.pid, other.format, other.command, other.alive = "other", 0, "resp", [], True
@@ -186,9 +189,36 @@ class Deaths(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             os.environ["TIERD_BENCH_DIR"] = f"{directory}/servers"
             bench = session.Bench("/nowhere", directory, True, None)
+            self.addCleanup(bench.witness.stop)
             nowhere = type("Nowhere", (servers.Server,), {"program": "no-such-server"})
             self.assertEqual(bench.available([nowhere, servers.Tierd]), [servers.Tierd])
             self.assertEqual(bench.problems[0]["text"], "no-such-server is not in PATH: skipped")
+
+    def test_a_pause_of_the_machine_is_told_of(self):
+        with tempfile.TemporaryDirectory() as directory:
+            watching = witness.Witness(directory, ["0"])
+            self.addCleanup(watching.stop)
+            while watching.processes[0].poll() is None and not os.path.exists(watching.files[0]):
+                pass
+            began = time.monotonic()
+            # Nothing but a stop from outside makes it as late as that.
+            watching.processes[0].send_signal(signal.SIGSTOP)
+            threading.Event().wait(0.3)
+            watching.processes[0].send_signal(signal.SIGCONT)
+            if watching.longest(began, time.monotonic()) is None:
+                self.skipTest("real-time priority is not allowed here")
+            while watching.longest(began, time.monotonic()) < 250:
+                self.assertLess(time.monotonic(), began + 60)
+            self.assertEqual(watching.longest(began - 20, began - 10), 0)
+            watching.processes[0].kill()
+            watching.processes[0].wait()
+            self.assertIsNone(watching.longest(began, began + 1))
+            self.assertIn("250 ms", records.paused({"machine_pause_ms": 3}, {"machine_pause_ms": 250}))
+            self.assertIn("not known", records.paused({"machine_pause_ms": None}))
+
+    def test_many_runs_are_named_in_short(self):
+        self.assertEqual(records.short_ids(["a-1", "a-2", "a-3", "a-9"]), "a-1…3, a-9")
+        self.assertEqual(records.short_ids([f"a-{n}" for n in range(1, 80, 2)]), "a-1…79 (40 of them)")
 
     def test_figures_that_spread_are_noisy(self):
         steady, noisy = (records.Figure(values, ["a-1", "a-2", "a-3"], 0.15) for values in ([100, 101, 99], [100, 130, 90]))

@@ -89,7 +89,7 @@ def present(records, page):
     for what, ratio in zip(kinds, ratios):
         ours, redis = records.figure(what, "tierd", "mb"), records.figure(what, "redis", "mb")
         page.claim(f"RAM, {short(what)}", "≤ 0.85 × redis-server", f"{ratio.value:.2f} × ({ours.value:.0f} MB to {redis.value:.0f})",
-            ratio.value <= 0.85, ratio.ids, why="Within a few per cent of it.")
+            ratio.value <= 0.85, ratio.ids, why="What is stored is encoded as compactly in both: only what is around it can be smaller.")
 
 
 def short(what):
