@@ -33,6 +33,7 @@ let package = Package(
         .library(
             name: "TierEngine",
             targets: ["Primitives", "RESPWire", "TieredStore", "RESPFront", "Simulator"]),
+        .library(name: "Workloads", targets: ["Workloads"]),
         // Loaded by Benchmarks/Micro.
         .library(name: "TierMicro", type: .dynamic, targets: ["MicroBodies"]),
     ],

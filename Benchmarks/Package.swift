@@ -40,6 +40,7 @@ let package = Package(
             name: "hitratio",
             dependencies: [
                 .product(name: "TierEngine", package: "tierd"),
+                .product(name: "Workloads", package: "tierd"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: [.treatAllWarnings(as: .error)]),

@@ -3,16 +3,16 @@ import RESPFront
 import TieredStore
 
 /// A disk in memory that answers at once. Of files but the tier's, nothing is kept.
-final class MemoryDisk {
+public final class MemoryDisk {
     private let space: AddressSpace
 
-    init(byteCount: Int) {
+    public init(byteCount: Int) {
         guard let space = AddressSpace(byteCount: byteCount) else { fatalError("no address space") }
         self.space = space
     }
 
     /// Carries out everything the worker asks for.
-    func serve(_ worker: StoreWorker) {
+    public func serve(_ worker: StoreWorker) {
         while let request = worker.takeRequest() {
             if request.file == .tier { transfer(request) }
             let hasLength = request.kind != .allocate && request.kind != .sync

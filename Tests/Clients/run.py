@@ -1107,10 +1107,11 @@ def run(test, *arguments):
     global passed, failed
     name = test.__name__ + "".join(f" {os.path.basename(a.directory) if isinstance(a, Server) else a}" for a in arguments
         if isinstance(a, (str, int)) or isinstance(a, Server) and test is is_there_again)
+    began = time.monotonic()
     try:
         test(*arguments)
         passed += 1
-        print(f"ok      {name}", flush=True)
+        print(f"ok      {name}  {time.monotonic() - began:.0f} s", flush=True)
     except failing_disk.Unavailable as why:
         print(f"skipped {name}: {why}", flush=True)
     except Exception as error:  # noqa: BLE001
@@ -1121,7 +1122,8 @@ def run(test, *arguments):
 
 
 #: About half of the time of all rows: tools/test runs the halves beside each other.
-SECOND_HALF = {"differential", "old_payloads", "conversation", "waiting", "redis_py_suite", "rq_jobs", "celery_tasks", "flask_cache"}
+SECOND_HALF = {"differential", "old_payloads", "conversation", "waiting", "redis_py_suite", "rq_jobs", "celery_tasks", "flask_cache",
+    "kill_cycles", "checkpoint"}
 
 if __name__ == "__main__":
     tests = [malformed_requests, too_many_clients, out_of_descriptors, client_that_never_reads,

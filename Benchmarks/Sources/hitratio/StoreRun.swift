@@ -1,6 +1,7 @@
 import Foundation
 import Primitives
 import TieredStore
+import Workloads
 
 /// One trace through one store.
 final class StoreRun {
