@@ -50,6 +50,9 @@ def arguments():
 
 
 def measure(bench, chosen):
+    # The build's files are still on their way to the disk.
+    if not machine.comes_to_rest(60):
+        bench.problem("the machine did not come to rest before the run: something else worked on it")
     for scenario in chosen:
         bench.scenario = scenario.NAME
         bench.say(f"── {scenario.TITLE}")

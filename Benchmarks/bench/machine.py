@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 
 
 def output(*command):
@@ -47,6 +48,29 @@ def versions():
         text = output(*command).splitlines()
         if text:
             yield name, text[0][:80]
+
+
+def comes_to_rest(seconds):
+    """Waits, that long at most, until two seconds have gone by with cores and disks at rest; whether they have."""
+    os.sync()
+    deadline, quiet, before = time.monotonic() + seconds, 0, work()
+    while quiet < 2:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+        now = work()
+        busy, written = (after - was for after, was in zip(now, before))
+        quiet, before = quiet + 1 if busy < 0.06 * os.cpu_count() and written < 1 << 20 else 0, now
+    return True
+
+
+def work():
+    """Core seconds that were not idle, and bytes written to disks, since the machine started."""
+    with open("/proc/stat") as file:
+        ticks = list(map(int, file.readline().split()[1:9]))
+    with open("/proc/diskstats") as file:
+        sectors = sum(int(line.split()[9]) for line in file)
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK"), sectors * 512
 
 
 class Fio:

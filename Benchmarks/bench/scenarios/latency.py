@@ -1,5 +1,6 @@
 from .. import page as pages
 from .. import servers
+from ..records import paused
 from .larger import counters_of_extstore, counters_of_tierd
 
 NAME = "latency"
@@ -79,18 +80,23 @@ def present(records, page):
     page.table(("Server", "values", "mean µs", "p50", "p99", "p99.9", "longest"), rows)
     hot, cold = (records.figure(what, "tierd", "latency_us.mean") for what in ("hot", "cold"))
     page.claim("a cold GET costs more than a hot one, on average", "≤ 300 µs (ElastiCache)", f"{cold.value - hot.value:.0f} µs",
-        cold.value - hot.value <= 300, hot.ids + cold.ids, noisy=hot.noisy or cold.noisy, why="The disk of this machine is slower than that.",
+        cold.value - hot.value <= 300, hot.ids + cold.ids, noisy=hot.noisy or cold.noisy, why="The disk. " + paused(*records.of("cold", "tierd")),
         headline=f"+{cold.value - hot.value:.0f} µs for a value on the SSD (ElastiCache says +300)")
     if records.has("cold", "extstore"):
         theirs = records.figure("cold", "extstore", "latency_us.p99")
         ours = records.figure("cold", "tierd", "latency_us.p99")
         page.claim("p99 of cold GETs", "lower than extstore's", f"{ours.value:,.0f} µs to {theirs.value:,.0f}", ours.value < theirs.value,
-            ours.ids + theirs.ids)
+            ours.ids + theirs.ids, noisy=ours.noisy or theirs.noisy,
+            why=f"{share_read(records, 'tierd'):.0%} of tierd's cold reads went to the SSD, {share_read(records, 'extstore'):.0%} of extstore's. "
+                + paused(*records.of("cold", "tierd")))
     for name in names:
         if records.has("reads of the SSD while cold", name):
-            read = records.result("reads of the SSD while cold", name)["result"]
-            share = read["cold_reads"] / max(1, read["cold_reads"] + read["ram_hits"])
-            page.note(f"{pages.label(name)}: {share:.0%} of the 'cold' reads went to the SSD; the others had come back into RAM before.")
+            page.note(f"{pages.label(name)}: {share_read(records, name):.0%} of the 'cold' reads went to the SSD; the others had come back into RAM before.")
+
+
+def share_read(records, name):
+    read = records.result("reads of the SSD while cold", name)["result"]
+    return read["cold_reads"] / max(1, read["cold_reads"] + read["ram_hits"])
 
 
 def middle(records, what, server):
