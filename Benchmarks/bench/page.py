@@ -109,16 +109,19 @@ def scoped(svg, name, number):
     return svg.replace('id="', f'id="{prefix}').replace("url(#", f"url(#{prefix}").replace('href="#', f'href="#{prefix}')
 
 
+def noisy_html(claim):
+    return ' <span class="noisy" title="repeats differ by more than the bound">noisy</span>' if claim["noisy"] else ""
+
+
 def claims_html(claims):
     rows = []
     for claim in claims:
         mark = {True: '<span class="met">✓ met</span>', False: '<span class="short">✗ short</span>', None: ""}[claim["met"]]
-        noisy = ' <span class="noisy" title="repeats differ by more than the bound">noisy</span>' if claim["noisy"] else ""
         why = f'<div class="why">{html.escape(claim["why"])}</div>' if claim["met"] is False and claim["why"] else ""
         links = " ".join(f'<a href="#{one}">{one.rsplit("-", 1)[1]}</a>' for one in claim["ids"][:12])
         links += f" … {len(claim['ids'])} in all" if len(claim["ids"]) > 12 else ""
         rows.append(f"<tr><td>{html.escape(claim['what'])}{why}</td><td>{html.escape(claim['wanted'])}</td>"
-            f"<td><b>{html.escape(claim['got'])}</b>{noisy}</td><td>{mark}</td><td class=runs>{links}</td></tr>")
+            f"<td><b>{html.escape(claim['got'])}</b>{noisy_html(claim)}</td><td>{mark}</td><td class=runs>{links}</td></tr>")
     return ("<table class=claims><tr><th>What</th><th>Wanted</th><th>Measured</th><th></th><th>Runs</th></tr>"
         + "".join(rows) + "</table>")
 

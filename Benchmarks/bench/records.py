@@ -68,7 +68,19 @@ def paused(*found):
     pauses = [record.get("machine_pause_ms") for record in found]
     if None in pauses:
         return "Whether the machine itself paused meanwhile is not known."
+    if max(pauses) < 1:
+        return "The machine itself did not pause meanwhile."
     return f"The machine itself paused for up to {max(pauses):.0f} ms meanwhile."
+
+
+def disturbed(found):
+    """In words: how many of these runs the machine's own pauses fell into; nothing if none was long."""
+    watched = [record["machine_pause_ms"] for record in found if record.get("machine_pause_ms") is not None]
+    long = [pause for pause in watched if pause >= 5]
+    if not long:
+        return ""
+    return (f" The machine itself stood still for 5 ms and more in {len(long)} of {len(watched)} runs, for {max(watched):.0f} ms at most: "
+        "its longest latencies, of every server, are to be read with that in mind.")
 
 
 def short_ids(ids):

@@ -27,7 +27,7 @@ def build(report, noise):
         made.append(page)
         raw[scenario.NAME] = found.all
     with open(f"{report}/RESULTS.md", "w") as file:
-        file.write(markdown(made, machine, problems, noise))
+        file.write(markdown(made, raw, machine, problems, noise))
     with open(f"{report}/report.html", "w") as file:
         file.write(document(made, raw, machine, problems, noise))
     return problems
@@ -37,11 +37,12 @@ def tell(problem):
     return f"{problem['scenario']}: {problem['text']}" if problem["scenario"] else problem["text"]
 
 
-def introduction(machine, noise):
+def introduction(machine, noise, raw):
     return (f"{machine['date']}, {'the quick run' if machine['quick'] else 'the whole run'} ({machine['minutes']:.0f} minutes), tierd {machine['tierd']}. "
         f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, Linux {machine['kernel']}, {machine['file_system'].split()[0]}. "
         f"Figures are medians of repeats in which the servers take turns; a figure is marked noisy where its repeats differ by more than {noise:.0%} of "
         "the median. Every value that comes back is compared with what it must be."
+        + records.disturbed([record for found in raw.values() for record in found])
         + (f" Measured once more by themselves: {', '.join(machine['again'])}." if machine["again"] else ""))
 
 
@@ -50,11 +51,11 @@ def facts(machine):
     return f"Beside it: {rivals}. {machine['swift']}. Hypervisor: {machine['hypervisor']}."
 
 
-def markdown(made, machine, problems, noise):
+def markdown(made, raw, machine, problems, noise):
     claims = [claim for page in made for claim in page.claims if claim["met"] is not None]
     short = [claim for claim in claims if not claim["met"]]
     out = ["# Results", "", "Made by `tools/bench`; the same as a page with pictures: report.html. Runs named in the last column are in raw/, "
-        "with their command lines.", "", introduction(machine, noise), "", facts(machine), "",
+        "with their command lines.", "", introduction(machine, noise, raw), "", facts(machine), "",
         f"**{len(claims) - len(short)} of {len(claims)} targets are met.**", ""]
     if problems:
         out += ["What did not run as it should:", ""] + [f"- {tell(problem)}" for problem in problems] + [""]
@@ -92,9 +93,9 @@ def document(made, raw, machine, problems, noise):
         f'<div class="cards">{cards}</div>', f"<p><b>{len(claims) - len(short)} of {len(claims)} targets are met.</b> ",
         "Where tierd is short of what was wanted, and why:</p><table class=claims>" if short else "</p>",
         "".join(f'<tr><td><a href="#{page.name}">{html.escape(page.title)}</a></td><td>{html.escape(claim["what"])}</td>'
-            f'<td class=short>{html.escape(claim["got"])}</td><td>{html.escape(claim["wanted"])}</td><td class=why>{html.escape(claim["why"])}</td></tr>'
+            f'<td class=short>{html.escape(claim["got"])}{pages.noisy_html(claim)}</td><td>{html.escape(claim["wanted"])}</td><td class=why>{html.escape(claim["why"])}</td></tr>'
             for page, claim in short), "</table>" if short else "", f"<nav>{''.join(f'<a href=#{page.name}>{html.escape(page.title)}</a>' for page in made)}</nav>",
-        f'<p class="facts">{html.escape(introduction(machine, noise))} {html.escape(facts(machine))}</p>']
+        f'<p class="facts">{html.escape(introduction(machine, noise, raw))} {html.escape(facts(machine))}</p>']
     if problems:
         out.append("<div class=problems>What did not run as it should:<ul>"
             + "".join(f"<li>{html.escape(tell(problem))}</li>" for problem in problems) + "</ul></div>")

@@ -1,4 +1,4 @@
-"""Tells when the machine itself stood still: a thread of the highest priority that wakes every few milliseconds on a core.
+"""Tells when the machine itself stood still: a process of real-time priority that wakes every few milliseconds on a core.
 
 usage: python -m bench.witness CORE FILE     (until it is killed; a line for each pause: seconds since boot, milliseconds)
 
@@ -25,6 +25,8 @@ def main(core, path):
             now = time.monotonic()
             if now - before - INTERVAL > LEAST:
                 file.write(f"{now:.4f} {(now - before - INTERVAL) * 1000:.1f}\n")
+                # The write may have waited for the disk.
+                now = time.monotonic()
             before = now
 
 

@@ -215,6 +215,9 @@ class Deaths(unittest.TestCase):
             self.assertIsNone(watching.longest(began, began + 1))
             self.assertIn("250 ms", records.paused({"machine_pause_ms": 3}, {"machine_pause_ms": 250}))
             self.assertIn("not known", records.paused({"machine_pause_ms": None}))
+            self.assertIn("did not pause", records.paused({"machine_pause_ms": 0.0}))
+            self.assertIn("in 1 of 2 runs", records.disturbed([{"machine_pause_ms": 30}, {"machine_pause_ms": 1}, {"machine_pause_ms": None}, {}]))
+            self.assertEqual(records.disturbed([{"machine_pause_ms": 1}, {}]), "")
 
     def test_many_runs_are_named_in_short(self):
         self.assertEqual(records.short_ids(["a-1", "a-2", "a-3", "a-9"]), "a-1…3, a-9")
